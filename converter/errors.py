@@ -1,0 +1,56 @@
+"""The exceptions that end a run.
+
+``str(error)`` is the one line that a user sees: what happened, where, and the way out. Anything that is not a
+``BackfillError`` is a bug of ours and keeps its traceback.
+"""
+
+
+class BackfillError(Exception):
+    """A run that can't go on, for a reason outside the program."""
+
+    exit_code = 1
+
+
+class UsageError(BackfillError):
+    """The command line, or the environment, asks for something that makes no sense."""
+
+    exit_code = 2
+
+
+class DumpError(BackfillError):
+    """A dump that can't be read on: missing, truncated, garbage, or not a dump at all."""
+
+    def __init__(self, message: str, *, path: str, offset: int | None = None, index: int | None = None) -> None:
+        """``offset`` is the byte in the decompressed dump, ``index`` the 0-based document at which reading stopped."""
+        place = "standard input" if path == "-" else path
+        if offset is not None:
+            place += f", byte {offset:,}"
+        if index is not None:
+            place += f", document {index:,}"
+        super().__init__(f"{place}: {message}")
+        self.message = message
+        self.path = path
+        self.offset = offset
+        self.index = index
+
+
+class OutputExists(BackfillError):
+    """The output folder already holds a bundle, or what an interrupted run left."""
+
+
+class OutputError(BackfillError):
+    """The output can't be written: disk full, no permission, not a folder."""
+
+
+class CheckpointMismatch(BackfillError):
+    """``--resume`` was given another dump, other options, or a checkpoint that can't be trusted."""
+
+
+class TooManyRejects(BackfillError):
+    """More documents were rejected than ``--max-rejects`` allows."""
+
+
+class Interrupted(BackfillError):
+    """Ctrl-C or SIGTERM: the run stopped at a checkpoint."""
+
+    exit_code = 130
