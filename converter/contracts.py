@@ -1,0 +1,62 @@
+"""The last look at a converted job: every document against its contract and MongoDB's limits, then as bytes."""
+
+from typing import Any, Final
+
+import bson
+import orjson
+
+from converter import extjson
+from converter.mapping import Converted, Rejected
+from converter.models.legacy import MAX_NESTING
+from converter.models.target import COLLECTIONS, violations
+
+MAX_BYTES: Final = 16 * 1024 * 1024
+"""Bytes of BSON in a document: https://www.mongodb.com/docs/manual/reference/limits/"""
+
+# BSON is larger than relaxed JSON by a factor of less than 8 ("0," takes at most 13 bytes), so a line below this fits.
+_SURELY_FITS: Final = MAX_BYTES // 8
+
+# Levels that the target puts around a value kept from the legacy document, at most. No rule makes more of its own.
+_ADDED_LEVELS: Final = 10
+
+
+def check(converted: Converted, mode: extjson.Mode) -> list[tuple[str, bytes]] | Rejected:
+    """(collection, line with its newline) of every document, in the order of ``COLLECTIONS``.
+
+    ``Rejected`` if a document breaks its contract, has more than 100 levels, or more than 16 MiB of BSON even without
+    its embedded events, which are given up first and counted as a repair.
+    """
+    lines = []
+    for collection in COLLECTIONS:
+        for document in converted.documents[collection]:
+            wrong = violations(collection, document)
+            if wrong:
+                return Rejected("contract", f"{collection}: {'; '.join(wrong[:5])}", converted.job_id)
+            if converted.nesting > MAX_NESTING - _ADDED_LEVELS and levels(document) > MAX_NESTING:
+                detail = f"{collection}: the document would have more than {MAX_NESTING} levels"
+                return Rejected("nested-too-deep", detail, converted.job_id)
+            line = extjson.dumps_mapped(document, mode)
+            if len(line) > _SURELY_FITS:
+                if collection == "novel_jobs" and bson_bytes(line) > MAX_BYTES:
+                    converted.repairs["embedded-events-dropped"] = 1
+                    line = extjson.dumps_mapped(document | {"events": [], "domainEvents": []}, mode)
+                size = bson_bytes(line)
+                if size > MAX_BYTES:
+                    detail = f"{collection}: {size:,} bytes of BSON are more than MongoDB's limit of {MAX_BYTES:,}"
+                    return Rejected("document-too-large", detail, converted.job_id)
+            lines.append((collection, line + b"\n"))
+    return lines
+
+
+def bson_bytes(line: bytes) -> int:
+    """The exact size of the document that ``mongoimport`` makes of a line."""
+    return len(bson.encode(extjson.decode(orjson.loads(line))))
+
+
+def levels(value: Any) -> int:
+    """How deep objects and arrays are nested; 0 for a plain value."""
+    if isinstance(value, dict):
+        return 1 + max(map(levels, value.values()), default=0)
+    if isinstance(value, list):
+        return 1 + max(map(levels, value), default=0)
+    return 0

@@ -1,0 +1,364 @@
+"""Extended JSON to BSON values, and back.
+
+BSON values are plain Python (``None``, ``bool``, ``int``, ``float``, ``str``, ``list``, ``dict``) and, for what JSON
+has no word for, the types of the ``bson`` package: ``ObjectId``, ``DatetimeMS`` for every date whatever its year,
+``Int64`` where a dump says Long, ``Decimal128``, ``Binary`` and their like.
+
+The format: https://www.mongodb.com/docs/manual/reference/mongodb-extended-json/ and, for version 1,
+https://www.mongodb.com/docs/manual/reference/mongodb-extended-json-v1/.
+"""
+
+import math
+import re
+from binascii import hexlify
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from decimal import Context, Decimal, DecimalException
+from functools import lru_cache
+from typing import Any, Final, Literal
+
+import orjson
+from bson import Code, DatetimeMS, Decimal128, Int64, ObjectId, Regex, json_util
+from bson.codec_options import DatetimeConversion
+from bson.dbref import DBRef
+from bson.decimal128 import create_decimal128_context
+from bson.errors import BSONError, InvalidId
+
+Mode = Literal["relaxed", "canonical"]
+
+INT32_MAX: Final = 2**31 - 1
+INT64_MAX: Final = 2**63 - 1
+
+_EPOCH: Final = datetime(1970, 1, 1)
+FIRST_MILLISECOND: Final = -62_135_596_800_000
+"""The start of year 1: the first time that has four digits of year in every language that reads it."""
+LAST_MILLISECOND: Final = 253_402_300_799_999
+"""The end of year 9999."""
+
+_DECIMAL128: Final[Context] = create_decimal128_context()
+_SORTED: Final = orjson.OPT_SORT_KEYS
+
+_OPTIONS: Final[dict[Mode, json_util.JSONOptions]] = {
+    "relaxed": json_util.JSONOptions(
+        json_mode=json_util.JSONMode.RELAXED, datetime_conversion=DatetimeConversion.DATETIME_MS
+    ),
+    "canonical": json_util.JSONOptions(
+        json_mode=json_util.JSONMode.CANONICAL, datetime_conversion=DatetimeConversion.DATETIME_MS
+    ),
+}
+
+
+class Double(float):
+    """A double that JSON has no number for: NaN or an infinity.
+
+    orjson writes a plain ``float`` of that kind as ``null`` without a word; a subclass it hands to us.
+    """
+
+
+class RawText:
+    """A long text that is still JSON: its bytes with the quotes, valid, and escaped just as orjson would write it."""
+
+    __slots__ = ("json",)
+
+    def __init__(self, json: bytes) -> None:
+        self.json = json
+
+    def __str__(self) -> str:
+        text: str = orjson.loads(self.json)
+        return text
+
+
+class NestedTooDeep(Exception):
+    """A document has more levels than MongoDB can hold."""
+
+
+MAX_LEVELS: Final = 250
+"""Levels of JSON that ``decode`` follows: MongoDB's 100, and ample room for the wrappers of Extended JSON."""
+
+
+# ---------------------------------------------------------------------------------------------------------- times
+
+
+@lru_cache(maxsize=4096)  # an event writes the same time three times
+def iso(milliseconds: int) -> str:
+    """Milliseconds since 1970 in the form of JavaScript's ``Date.prototype.toISOString``: ``2025-07-19T03:04:05.420Z``.
+
+    Raises ``OverflowError`` outside the years 1 to 9999 (``FIRST_MILLISECOND`` to ``LAST_MILLISECOND``).
+    """
+    return (_EPOCH + timedelta(milliseconds=milliseconds)).isoformat(timespec="milliseconds") + "Z"
+
+
+def milliseconds(text: str) -> int | None:
+    """An ISO 8601 date in milliseconds since 1970, ``None`` if it isn't one. Without a time zone it is UTC.
+
+    What is finer than a millisecond is cut off, as JavaScript and MongoDB do.
+    """
+    try:
+        # What MongoDB writes ends in Z: without it the moment needs no moving to UTC.
+        moment = datetime.fromisoformat(text[:-1] if text[-1:] == "Z" else text)
+        if moment.tzinfo is not None:
+            moment = moment.replace(tzinfo=None) - (moment.utcoffset() or timedelta())
+    except (ValueError, OverflowError):
+        return None
+    since = moment - _EPOCH
+    return since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
+
+
+# -------------------------------------------------------------------------------------------------------- numbers
+
+
+def number(value: int | Decimal) -> int | float | Decimal128 | str:
+    """A number of JSON text as the narrowest BSON value that holds it.
+
+    Long or double where they can; Decimal128 for what overflows or vanishes in them; the digits as a string beyond
+    Decimal128's 34 digits. So nothing is lost.
+    """
+    if isinstance(value, int):
+        if -INT64_MAX - 1 <= value <= INT64_MAX:
+            return value
+        exact = Decimal(value)
+    else:
+        double = float(value)
+        if math.isfinite(double) and (double or not value):
+            return double
+        exact = value
+    try:
+        return Decimal128(_DECIMAL128.create_decimal(exact))
+    except DecimalException:
+        return str(exact)
+
+
+def exact_fraction(text: str) -> float | Decimal128 | str:
+    """What ``number`` makes of a fraction in JSON text."""
+    return number(Decimal(text))
+
+
+# ------------------------------------------------------------------------------------------------------- decoding
+
+
+def _object_id(value: object) -> object:
+    try:
+        return ObjectId(value) if isinstance(value, str) else None  # type: ignore[arg-type]
+    except InvalidId:
+        return None
+
+
+def _date(value: object) -> object:
+    if isinstance(value, str):
+        value = milliseconds(value)
+    elif isinstance(value, float) and math.isfinite(value):
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and -INT64_MAX - 1 <= value <= INT64_MAX:
+        return DatetimeMS(int(value))
+    return None
+
+
+_INTEGER: Final = re.compile(r"[+-]?[0-9]{1,19}")
+
+
+def _whole(value: object, limit: int) -> int | None:
+    if isinstance(value, str) and _INTEGER.fullmatch(value):
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and -limit - 1 <= value <= limit:
+        return value
+    return None
+
+
+def _int(value: object) -> object:
+    return _whole(value, INT32_MAX)
+
+
+def _long(value: object) -> object:
+    whole = _whole(value, INT64_MAX)
+    return None if whole is None else Int64(whole)
+
+
+_DOUBLE: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|NaN|[+-]?Infinity")
+
+
+def _double(value: object) -> object:
+    if isinstance(value, str) and _DOUBLE.fullmatch(value):
+        double = float(value)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            double = float(value)
+        except OverflowError:
+            return None
+    else:
+        return None
+    return double if math.isfinite(double) else Double(double)
+
+
+# The wrappers that a dump is full of. Each function gets what the wrapper holds and gives the BSON value, or None when
+# that is no such value: then the object is what it looks like, an object.
+_COMMON: Final[dict[str, Callable[[object], object]]] = {
+    "$oid": _object_id,
+    "$date": _date,
+    "$numberInt": _int,
+    "$numberLong": _long,
+    "$numberDouble": _double,
+}
+
+# The rare ones are left to pymongo, but only when the object has exactly these keys: it overlooks others in some.
+_RARE: Final = frozenset(
+    frozenset(keys.split())
+    for keys in (
+        "$numberDecimal",
+        "$binary",
+        "$binary $type",
+        "$uuid",
+        "$regularExpression",
+        "$regex",
+        "$regex $options",
+        "$timestamp",
+        "$code",
+        "$code $scope",
+        "$symbol",
+        "$minKey",
+        "$maxKey",
+        "$undefined",
+        "$ref $id",
+        "$ref $id $db",
+        "$dbPointer",
+    )
+)
+
+
+def _unwrap(wrapper: dict[str, object], key: str) -> object:
+    """The BSON value that a wrapper stands for, its inside decoded already; the same object if it isn't a known wrapper.
+
+    ``key`` is one of its keys.
+    """
+    if len(wrapper) == 1 and key in _COMMON:
+        value = _COMMON[key](wrapper[key])
+        return wrapper if value is None else value
+    if frozenset(wrapper) in _RARE:
+        try:
+            return json_util.object_hook(dict(wrapper), _OPTIONS["relaxed"])
+        except (BSONError, ValueError, TypeError, KeyError, AttributeError, DecimalException):
+            return wrapper
+    return wrapper
+
+
+def decode(value: Any, levels: int = MAX_LEVELS) -> Any:
+    """Parsed JSON to BSON values.
+
+    In: what ijson, orjson or msgspec gives, Extended JSON version 2 (relaxed, canonical) and 1 in any mixture. Out:
+    BSON values; objects and arrays are changed in place. An object that only resembles a wrapper stays the object that
+    it is. Raises ``NestedTooDeep`` beyond so many ``levels`` of objects and arrays.
+    """
+    kind = type(value)
+    if kind is dict:
+        if not levels:
+            raise NestedTooDeep
+        key = ""
+        for key, held in value.items():
+            inner = type(held)
+            if inner is dict or inner is list or inner is Decimal or inner is float:
+                value[key] = decode(held, levels - 1)
+            elif inner is int and not -INT64_MAX <= held <= INT64_MAX:
+                value[key] = number(held)
+        # Every key of a wrapper starts with "$", so one look at the last of them tells apart nearly all other objects.
+        return _unwrap(value, key) if key[:1] == "$" else value
+    if kind is list:
+        if not levels:
+            raise NestedTooDeep
+        value[:] = [decode(held, levels - 1) for held in value]
+        return value
+    if kind is Decimal or kind is int:
+        return number(value)
+    if kind is float and not math.isfinite(value):
+        return Double(value)
+    return value
+
+
+# ------------------------------------------------------------------------------------------------------- encoding
+
+
+def _date_wrapper(value: DatetimeMS, mode: Mode) -> dict[str, object]:
+    stamp = int(value)
+    if mode == "relaxed" and 0 <= stamp <= LAST_MILLISECOND:
+        return {"$date": iso(stamp)}
+    return {"$date": {"$numberLong": str(stamp)}}
+
+
+def _wrap(value: object, mode: Mode) -> Any:
+    """The Extended JSON of a BSON value that JSON has no word for. Raises ``TypeError`` for what is no BSON value."""
+    if isinstance(value, ObjectId):
+        return {"$oid": str(value)}
+    if isinstance(value, DatetimeMS):
+        return _date_wrapper(value, mode)
+    if isinstance(value, float):
+        return {"$numberDouble": "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"}
+    return json_util.default(value, _OPTIONS[mode])
+
+
+def encode(value: object, mode: Mode) -> object:
+    """A BSON value as JSON that orjson can write, whatever it holds: the careful way, value by value.
+
+    Lone surrogates become U+FFFD, integers beyond a Long what ``number`` makes of them.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str) and not isinstance(value, Code):
+        return without_surrogates(value)
+    if isinstance(value, RawText):
+        return orjson.Fragment(value.json)
+    if isinstance(value, dict):
+        return {without_surrogates(str(key)): encode(held, mode) for key, held in value.items()}
+    if isinstance(value, list | tuple):
+        return [encode(held, mode) for held in value]
+    if isinstance(value, int):
+        fitting = value if isinstance(value, Int64) else number(value)
+        if not isinstance(fitting, int):
+            return encode(fitting, mode)
+        if mode == "relaxed":
+            return int(fitting)
+        is_long = isinstance(fitting, Int64) or not -INT32_MAX - 1 <= fitting <= INT32_MAX
+        return {"$numberLong" if is_long else "$numberInt": str(int(fitting))}
+    if isinstance(value, float) and math.isfinite(value):
+        return float(value) if mode == "relaxed" else {"$numberDouble": repr(float(value))}
+    wrapped = _wrap(value, mode)
+    if isinstance(value, Code | DBRef | Regex):
+        # What these hold are texts and BSON values again, and pymongo leaves them as they are.
+        return {key: encode(held, mode) for key, held in wrapped.items()}
+    return wrapped
+
+
+def _encode_relaxed(value: object) -> object:
+    # The two types that a document of the mapping is full of, ahead of all others.
+    kind = type(value)
+    if kind is DatetimeMS:
+        return _date_fragment(int(value))  # type: ignore[call-overload]
+    if kind is ObjectId:
+        return orjson.Fragment(b'{"$oid":"%b"}' % hexlify(value.binary))  # type: ignore[attr-defined]
+    return encode(value, "relaxed")
+
+
+@lru_cache(maxsize=64)  # createdAt and updatedAt of an event are the same
+def _date_fragment(stamp: int) -> orjson.Fragment:
+    return orjson.Fragment(orjson.dumps(_date_wrapper(DatetimeMS(stamp), "relaxed")))
+
+
+def without_surrogates(text: str) -> str:
+    """The text with every lone surrogate replaced by U+FFFD: UTF-8, and so BSON, has no form for one."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "".join("\ufffd" if "\ud800" <= character <= "\udfff" else character for character in text)
+    return text
+
+
+def dumps(document: object, mode: Mode = "relaxed") -> bytes:
+    """One line of Extended JSON, without the newline, for any BSON value; object keys sorted by code point.
+
+    Raises ``orjson.JSONEncodeError`` for what is nested deeper than 254 levels.
+    """
+    return orjson.dumps(encode(document, mode), option=_SORTED)
+
+
+def dumps_mapped(document: object, mode: Mode = "relaxed") -> bytes:
+    """The same bytes as ``dumps`` for a document of the mapping, whose texts and numbers have been looked at already."""
+    if mode == "relaxed":
+        return orjson.dumps(document, default=_encode_relaxed, option=_SORTED | orjson.OPT_PASSTHROUGH_SUBCLASS)
+    return dumps(document, mode)

@@ -1,0 +1,115 @@
+"""What is kept without being understood: values of any shape, and the keys of maps."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+from bson import Code, Int64
+
+from converter.extjson import Double, NestedTooDeep, number, without_surrogates
+from converter.models.legacy import MAX_NESTING
+from converter.repairs import Repairs
+
+Document = dict[str, Any]
+
+_NUL: Final = "\0"
+_DOT: Final = "\uff0e"
+_DOLLAR: Final = "\uff04"
+
+
+INFERRED: Final = frozenset({"timestampInferred"})
+"""The field of ours that marks an inferred time."""
+
+
+def safe_key(key: str) -> str:
+    """A key as MongoDB can query and update it: mapping rule "Map keys"."""
+    if "." in key or _NUL in key:
+        key = key.replace(".", _DOT).replace(_NUL, "\ufffd")
+    if key[:1] == "$":
+        key = _DOLLAR + key[1:]
+    return without_surrogates(key) or "unnamed"
+
+
+def safe_items(entries: Mapping[str, Any], repairs: Repairs) -> list[tuple[str, str, Any]]:
+    """(safe key, true key, value) of a map, sorted by true key. Keys that meet get ``~2``, ``~3``."""
+    items = []
+    taken = set()
+    # Keys that need no change keep their name whoever comes first.
+    unchanged = {key for key in entries if safe_key(key) == key}
+    for key in sorted(entries):
+        safe = key
+        if key not in unchanged:
+            repairs.count("key-renamed")
+            stem = safe = safe_key(key)
+            ordinal = 2
+            while safe in taken or safe in unchanged:
+                safe = f"{stem}~{ordinal}"
+                ordinal += 1
+        taken.add(safe)
+        items.append((safe, key, entries[key]))
+    return items
+
+
+def keep(value: Any, repairs: Repairs, level: int = 1) -> Any:
+    """The value as it was, of the same BSON type, made fit to be written: safe keys, no lone surrogates.
+
+    Raises ``NestedTooDeep`` beyond ``MAX_NESTING`` levels.
+    """
+    if value is None or value is True or value is False:
+        return value
+    if isinstance(value, str):
+        text = without_surrogates(value)
+        if text is value:
+            return value
+        repairs.count("lone-surrogate")
+        return Code(text, value.scope) if isinstance(value, Code) else text
+    if isinstance(value, dict | list | tuple):
+        if level > MAX_NESTING:
+            raise NestedTooDeep
+        repairs.nesting = max(repairs.nesting, level)
+        if isinstance(value, dict):
+            return keep_entries(value, repairs, level)
+        return [keep(held, repairs, level + 1) for held in value]
+    if isinstance(value, int):
+        kept = value if isinstance(value, Int64) else number(value)
+        if kept is not value:
+            repairs.count("number-out-of-range")
+        return kept
+    if isinstance(value, float) and not math.isfinite(value):
+        return Double(value)
+    return value
+
+
+def keep_entries(entries: Mapping[Any, Any], repairs: Repairs, level: int = 1) -> Document:
+    """``keep`` for every entry of an object, under safe keys."""
+    for key in entries:
+        # One look at the keys tells that nearly every object needs no renaming.
+        if type(key) is not str or not key.isascii() or "." in key or _NUL in key or key[:1] in ("", "$"):
+            named = {str(key): held for key, held in entries.items()}
+            return {safe: keep(held, repairs, level + 1) for safe, _, held in safe_items(named, repairs)}
+    return {key: keep(held, repairs, level + 1) for key, held in entries.items()}
+
+
+def extras(
+    entry: Mapping[str, Any],
+    known: frozenset[str],
+    repairs: Repairs,
+    path: str = "",
+    taken: frozenset[str] = frozenset(),
+) -> Document:
+    """The fields of a legacy subdocument that have no rule of their own, kept; its ``_id`` is dropped on purpose.
+
+    A field whose name the target uses for something else (``taken``) is moved to ``repairs.misplaced`` under ``path``.
+    """
+    unknown = {key: held for key, held in entry.items() if key not in known and key != "_id"}
+    if not unknown:
+        return {}
+    for key in sorted(key for key in unknown if safe_key(key) in taken) if taken else ():
+        repairs.misplace(f"{path}.{key}" if path else key, unknown.pop(key))
+    return keep_entries(unknown, repairs)
+
+
+def plain(entry: Mapping[str, Any], known: frozenset[str], repairs: Repairs) -> Document:
+    """A legacy subdocument as it is: its known fields that aren't null, and ``extras``. Times are left to the caller."""
+    kept = {key: held for key, held in entry.items() if key in known and held is not None}
+    return kept | extras(entry, known, repairs)

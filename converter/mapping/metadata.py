@@ -1,0 +1,294 @@
+"""``novel_job_metadata``: story bible, alerts, decisions, enhancements. Mapping rules "novel_job_metadata"."""
+
+import re
+from collections.abc import Callable, Mapping
+from operator import itemgetter
+from typing import Any, Final
+
+from bson import DatetimeMS
+
+from converter.extjson import dumps, iso
+from converter.mapping.identity import content_hash, made_id
+from converter.mapping.kept import INFERRED, Document, extras, keep_entries, plain, safe_items
+from converter.mapping.lifecycle import Lifecycle, phase_starts
+from converter.models.legacy import (
+    Character,
+    ContinuityAlert,
+    Decision,
+    EnhancedQualityMetrics,
+    Enhancement,
+    Job,
+    Performance,
+    PlotThread,
+    StoryBible,
+    Theme,
+    TimelineEntry,
+)
+from converter.repairs import Repairs
+
+SEVERITIES: Final = ("info", "warning", "critical")
+TITLE_LENGTH: Final = 80
+
+_CHARACTER_FIELDS: Final = frozenset(Character.__annotations__)
+_PLOT_THREAD_FIELDS: Final = frozenset(PlotThread.__annotations__)
+_TIMELINE_FIELDS: Final = frozenset(TimelineEntry.__annotations__)
+_THEME_FIELDS: Final = frozenset(Theme.__annotations__)
+_ALERT_FIELDS: Final = frozenset(ContinuityAlert.__annotations__)
+_ALERT_CONTEXT_FIELDS: Final = frozenset({"details", "suggestion", "occurrences", "timestampInferred"})
+_QUALITY_FIELDS: Final = frozenset(EnhancedQualityMetrics.__annotations__)
+_ENHANCEMENT_FIELDS: Final = frozenset(Enhancement.__annotations__)
+_DECISION_FIELDS: Final = frozenset(Decision.__annotations__)
+_PERFORMANCE_FIELDS: Final = frozenset(Performance.__annotations__)
+
+_FIRST_SENTENCE: Final = re.compile(r".+?(?:[.!?…。！？]+[\"'”’»)]*(?= |$)|$)")
+
+
+def novel_job_metadata(
+    job: Job,
+    job_id: str,
+    course: Lifecycle,
+    alerts: list[Document],
+    decisions: list[Document],
+    enhancements: list[Document],
+    repairs: Repairs,
+) -> Document:
+    """The document, from the job and from what ``continuity_alerts``, ``ai_decisions``, ``enhancements_applied`` made."""
+    metadata = job.get("metadata") or {}
+    story_bible = metadata.get("storyBible") or {}
+    target: Document = {
+        "_id": made_id(course.created, "novel_job_metadata", job_id),
+        "jobId": job_id,
+        "storyBibleCharacters": _characters(story_bible.get("characters") or {}, repairs),
+        "storyBibleLocations": _locations(story_bible.get("locations") or {}, repairs),
+        "storyBibleThemes": _theme_names(story_bible),
+        "storyBibleMetadata": {
+            "plotThreads": [
+                plain(thread, _PLOT_THREAD_FIELDS, repairs) for thread in story_bible.get("plotThreads") or []
+            ],
+            "timeline": [_timeline_entry(entry, repairs) for entry in story_bible.get("timeline") or []],
+            "themes": [plain(theme, _THEME_FIELDS, repairs) for theme in story_bible.get("themes") or []],
+            "phaseStartTimes": {safe: iso(start) for safe, _, start in safe_items(phase_starts(job), repairs)},
+        },
+        "continuityAlerts": alerts,
+        "aiDecisions": _newest_first(decisions, "decidedAt"),
+        "enhancements": _newest_first(enhancements, "createdAt"),
+        "performance": _performance(metadata.get("performance") or {}, repairs),
+        "createdAt": DatetimeMS(course.created),
+        "updatedAt": DatetimeMS(course.updated),
+    }
+    scores = metadata.get("enhancedQualityMetrics")
+    if scores is not None:
+        target["storyBibleMetadata"]["enhancedQualityMetrics"] = plain(scores, _QUALITY_FIELDS, repairs)
+    for field in ("currentStep", "estimatedTimeRemaining"):
+        value = metadata.get(field)
+        if value is not None:
+            target["storyBibleMetadata"][field] = value
+    return target
+
+
+# ---------------------------------------------------------------------------------------------------- story bible
+
+
+def _characters(characters: Mapping[str, Character], repairs: Repairs) -> Document:
+    entries = safe_items(characters, repairs)
+    # The longest name is looked for first, so "Mara Voss" isn't taken for "Mara".
+    names = sorted(((name, safe) for safe, name, _ in entries if name), key=lambda item: (-len(item[0]), item[0]))
+    mapped = {}
+    for safe, name, character in entries:
+        target: Document = {
+            "name": name or "Unnamed",
+            "traits": character.get("traits") or [],
+            "relationships": [_relationship(text, names, repairs) for text in character.get("relationships") or []],
+            "metadata": extras(character, _CHARACTER_FIELDS, repairs),
+        }
+        if not name:
+            repairs.count("character-name-fallback")
+        if character.get("description") is not None:
+            target["summary"] = character["description"]
+        mapped[safe] = target
+    return mapped
+
+
+def _relationship(text: str, names: list[tuple[str, str]], repairs: Repairs) -> Document:
+    character = next((safe for name, safe in names if name in text), "unknown")
+    if not text:
+        repairs.count("relationship-fallback")
+    return {"characterId": character, "description": text or "(not described)"}
+
+
+def _locations(locations: Mapping[str, Any], repairs: Repairs) -> Document:
+    nothing_known: frozenset[str] = frozenset()
+    return {safe: extras(entry, nothing_known, repairs) for safe, _, entry in safe_items(locations, repairs)}
+
+
+def _theme_names(story_bible: StoryBible) -> list[str]:
+    return list(dict.fromkeys(theme["name"] for theme in story_bible.get("themes") or [] if theme.get("name")))  # type: ignore[misc]
+
+
+def _timeline_entry(entry: TimelineEntry, repairs: Repairs) -> Document:
+    target = plain(entry, _TIMELINE_FIELDS, repairs)
+    if "timestamp" in target:
+        target["timestamp"] = iso(int(target["timestamp"]))
+    return target
+
+
+def _performance(performance: Performance, repairs: Repairs) -> Document:
+    target = plain(performance, _PERFORMANCE_FIELDS, repairs)
+    if "lastHealthCheck" in target:
+        target["lastHealthCheck"] = iso(int(target["lastHealthCheck"]))
+    return target
+
+
+# --------------------------------------------------------------------------------------------------------- alerts
+
+
+def continuity_alerts(job: Job, course: Lifecycle, repairs: Repairs) -> tuple[list[Document], list[Document]]:
+    """(alerts, superseded): one alert per id, newest first; and those that a newer one of the same id replaced."""
+    newest: dict[str, tuple[int, int, Document]] = {}
+    occurrences: dict[str, int] = {}
+    superseded = []
+    path = "metadata.continuityAlerts"
+    entries = (job.get("metadata") or {}).get("continuityAlerts") or []
+    for position, entry in zip(repairs.positions(path), entries, strict=False):
+        time, alert = _alert(entry, f"{path}.{position}", course, repairs)
+        identity = alert["alertId"]
+        occurrences[identity] = occurrences.get(identity, 0) + 1
+        other = newest.get(identity)
+        if other is None:
+            newest[identity] = (time, position, alert)
+            continue
+        repairs.count("alert-duplicate")
+        if time >= other[0]:
+            superseded.append(other[2])
+            newest[identity] = (time, position, alert)
+        else:
+            superseded.append(alert)
+    for identity, (_, _, alert) in newest.items():
+        alert["context"]["occurrences"] = occurrences[identity]
+    ordered = sorted(newest.values(), key=lambda entry: entry[:2], reverse=True)
+    return [alert for _, _, alert in ordered], superseded
+
+
+def _alert(entry: ContinuityAlert, path: str, course: Lifecycle, repairs: Repairs) -> tuple[int, Document]:
+    context = keep_entries(entry.get("context") or {}, repairs)
+    for field in sorted(context.keys() & _ALERT_CONTEXT_FIELDS):
+        repairs.misplace(f"{path}.context.{field}", context.pop(field))
+    context |= extras(entry, _ALERT_FIELDS, repairs, path, frozenset(context) | _ALERT_CONTEXT_FIELDS)
+    context |= {field: entry[field] for field in ("details", "suggestion") if entry.get(field) is not None}  # type: ignore[literal-required]
+    time = entry.get("timestamp")
+    if time is None:
+        repairs.count("alert-time-inferred")
+        context["timestampInferred"] = True
+    moment = course.fallback if time is None else int(time)
+    message = entry.get("message")
+    if not message:
+        repairs.count("alert-message-fallback")
+        message = entry.get("details") or "(no message)"
+    severity = entry.get("severity")
+    if severity not in SEVERITIES:
+        repairs.count("alert-severity-fallback")
+        if severity is not None:
+            repairs.misplace(f"{path}.severity", severity)
+        severity = "info"
+    if entry.get("resolved") is None:
+        repairs.count("alert-resolved-defaulted")
+    return moment, {
+        "alertId": _identity(entry, "alert", repairs),
+        "title": title(message),
+        "message": message,
+        "severity": severity,
+        "createdAt": iso(moment),
+        "resolved": entry.get("resolved") or False,
+        "context": context,
+    }
+
+
+def title(message: str) -> str:
+    """The message's first sentence, at most ``TITLE_LENGTH`` characters; never empty."""
+    # One character more than fits tells that the rest doesn't.
+    sentence = _FIRST_SENTENCE.match(" ".join(message.split())[: TITLE_LENGTH + 1])
+    text = sentence[0] if sentence else ""
+    if len(text) > TITLE_LENGTH:
+        text = text[: TITLE_LENGTH - 1].rstrip() + "…"
+    return text or "(no message)"
+
+
+# ---------------------------------------------------------------------------------------- decisions, enhancements
+
+
+def ai_decisions(job: Job, course: Lifecycle, repairs: Repairs) -> list[Document]:
+    """The model's decisions, in the dump's order."""
+
+    def target(entry: Decision, path: str, details: Document, time: str) -> Document:
+        details |= extras(entry, _DECISION_FIELDS, repairs, path, INFERRED)
+        if entry.get("reasoning") is not None:
+            details["reasoning"] = entry["reasoning"]
+        alternatives = entry.get("alternatives")
+        if alternatives is not None:
+            details["alternatives"] = [extras(option, frozenset(), repairs) for option in alternatives]
+        decision_type = entry.get("type")
+        if not decision_type:
+            repairs.count("decision-type-fallback")
+            decision_type = "unknown"
+        decision: Document = {
+            "decisionId": _identity(entry, "decision", repairs),
+            "type": decision_type,
+            "decidedAt": time,
+            "metadata": details,
+        }
+        for field in ("summary", "confidence", "impact"):
+            if entry.get(field) is not None:
+                decision[field] = entry[field]  # type: ignore[literal-required]
+        return decision
+
+    entries = (job.get("metadata") or {}).get("aiDecisions")
+    return _in_order(entries, "aiDecisions", "decision", target, course, repairs)
+
+
+def enhancements_applied(job: Job, course: Lifecycle, repairs: Repairs) -> list[Document]:
+    """What was enhanced, in the dump's order."""
+
+    def target(entry: Enhancement, path: str, data: Document, time: str) -> Document:
+        known = _ENHANCEMENT_FIELDS - {"id", "timestamp"}
+        data |= {field: entry[field] for field in known if entry.get(field) is not None}  # type: ignore[literal-required]
+        data |= extras(entry, _ENHANCEMENT_FIELDS, repairs, path, INFERRED)
+        return {"enhancementId": _identity(entry, "enhancement", repairs), "createdAt": time, "data": data}
+
+    entries = (job.get("metadata") or {}).get("enhancementsApplied")
+    return _in_order(entries, "enhancementsApplied", "enhancement", target, course, repairs)
+
+
+def _newest_first(documents: list[Document], time_field: str) -> list[Document]:
+    """A tie goes to the later one."""
+    return sorted(reversed(documents), key=itemgetter(time_field), reverse=True)
+
+
+def _in_order(
+    entries: list[Any] | None,
+    field: str,
+    noun: str,
+    target: Callable[[Any, str, Document, str], Document],
+    course: Lifecycle,
+    repairs: Repairs,
+) -> list[Document]:
+    mapped = []
+    path = f"metadata.{field}"
+    for position, entry in zip(repairs.positions(path), entries or [], strict=False):
+        details: Document = {}
+        time = entry.get("timestamp")
+        if time is None:
+            repairs.count(f"{noun}-time-inferred")
+            details["timestampInferred"] = True
+        moment = iso(course.fallback if time is None else int(time))
+        mapped.append(target(entry, f"{path}.{position}", details, moment))
+    return mapped
+
+
+def _identity(entry: Mapping[str, Any], noun: str, repairs: Repairs) -> str:
+    """The entry's own id, else one made from its content."""
+    own: str | None = entry.get("id")
+    if own:
+        return own
+    repairs.count(f"{noun}-id-made")
+    content = {key: held for key, held in entry.items() if key != "_id" and held is not None}
+    return f"{noun}-{content_hash(dumps(content).decode()).hex()}"

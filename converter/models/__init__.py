@@ -1,0 +1,1 @@
+"""Pydantic models: what a legacy job may hold, and what the four target collections require."""
