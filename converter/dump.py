@@ -1,0 +1,543 @@
+"""Dumps: bytes -> documents, each with its place in the dump. The only user of ijson.
+
+ijson builds the values but doesn't say where they were. So it gets a document in pieces that end behind every ``}``
+that could be the document's last: the piece after which it hands out the value tells the end. Whatever ijson can't be
+trusted with (deep nesting, which exhausts memory; integers of thousands of digits, which crash it) is framed by
+following its brackets instead, before ijson sees it.
+"""
+
+import contextlib
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Literal, Self
+
+import bson
+import ijson
+import orjson
+from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.errors import BSONError
+
+from converter import extjson, fastlane
+from converter.errors import DumpError
+from converter.json_text import MAX_DIGITS, Nesting, Text, opening_brackets, replace_surrogates
+from converter.sources import EXPORT_AGAIN, Source
+
+try:
+    _yajl: Any = ijson.get_backend("yajl2_c")
+    BACKEND = "yajl2_c"
+except ImportError:
+    BACKEND = str(ijson.backend)
+
+Dialect = Literal["json-array", "json-lines", "bson"]
+Reader = Literal["auto", "ijson"]
+Reason = Literal["nested-too-deep", "document-too-large", "number-too-long"]
+
+MAX_DEPTH: Final = extjson.MAX_LEVELS
+MAX_DOCUMENT_BYTES: Final = 64 * 1024 * 1024
+"""JSON text of one document: room for 16 MiB of BSON as canonical Extended JSON, indented."""
+MAX_BSON_BYTES: Final = 48 * 1024 * 1024
+"""More than MongoDB's 16 MiB, so that a document that is only too large for MongoDB is still read and reported."""
+
+# ijson keeps a path for every open level, so its memory grows with the square of the depth. Up to so many brackets
+# a document is fed to it without looking at how they nest.
+_MAX_UNCHECKED_BRACKETS = 3000
+# At every piece of a string ijson scans it again from its start: one of megabytes, full of `}`, would take hours.
+_MAX_SCANNED_AGAIN = 2**31
+_KEPT_OF_TOO_LARGE = 64 * 1024
+
+_SCALAR = re.compile(rb'[^ \t\r\n,\[\]{}"]*+')
+# Every `}` but those which surely don't end a document: the next thing is another `}`, or a comma and a key.
+_CUT = re.compile(rb'\}(?![ \t\r\n]*+(?:\}|,[ \t\r\n]*+"[^"\\]{0,64}+"[ \t\r\n]*+:))')
+_LONG_NUMBER = re.compile(rb'"(?:[^"\\]++|\\.)*+"|([0-9]{%d})' % (MAX_DIGITS + 1), re.DOTALL)
+
+_BSON_OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(
+    datetime_conversion=DatetimeConversion.DATETIME_MS, unicode_decode_error_handler="surrogatepass"
+)
+_BSON_OPTIONS_REPLACE: CodecOptions[dict[str, Any]] = _BSON_OPTIONS.with_options(unicode_decode_error_handler="replace")
+# Type bytes an element may begin with: https://bsonspec.org/spec.html
+_BSON_TYPES = frozenset(range(0x01, 0x14)) | {0x7F, 0xFF}
+_EMPTY_BSON = b"\x05\0\0\0\0"
+
+_TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
+_TOO_LONG = "a number of too many digits"
+
+
+@dataclass(frozen=True, slots=True)
+class RawDocument:
+    """One document of a dump: usually a dict, but anything that an array can hold.
+
+    ``offset`` and ``end`` are bytes of the decompressed dump (``end`` is just behind the document), None in UTF-16.
+    ``surrogates`` counts what was no Unicode and became U+FFFD.
+    """
+
+    index: int
+    offset: int | None
+    end: int | None
+    value: object
+    surrogates: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A document whose beginning and end are known, but that is not to be decoded. ``raw`` is its own bytes."""
+
+    index: int
+    offset: int | None
+    end: int | None
+    reason: Reason
+    detail: str
+    raw: bytes
+
+
+class Dump:
+    """A dump that was found to be one: its dialect is known, its documents can be read."""
+
+    def __init__(self, source: Source, reader: Reader) -> None:
+        """Tell what ``source`` holds by its first bytes. Raises DumpError for anything that is not a dump."""
+        self._source = source
+        self._fast = reader == "auto" and fastlane.works()
+        self.path = source.path
+        self.compression = source.compression
+        self.encoding = source.encoding
+        self.size = source.size
+        self.seekable = source.seekable
+        self.dialect = _dialect(source)
+
+    @classmethod
+    def open(cls, path: str, *, buffer_size: int = 1024 * 1024, reader: Reader = "auto") -> Self:
+        """Open the dump at ``path``; ``-`` is standard input. Raises DumpError.
+
+        With ``reader="ijson"`` no document takes the fast lane.
+        """
+        if BACKEND != "yajl2_c":
+            raise DumpError(
+                "ijson's C backend (yajl2_c) is missing, reading would be 150 times slower: "
+                "reinstall ijson from a wheel (pip install --force-reinstall ijson)",
+                path=path,
+            )
+        source = Source(path, buffer_size=buffer_size)
+        try:
+            return cls(source, reader)
+        except BaseException:
+            source.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._source.close()
+
+    def bytes_read(self) -> int:
+        """Bytes taken from the file so far, for progress against ``size``: compressed ones if it is compressed."""
+        return self._source.bytes_read()
+
+    def documents(self, *, after: int = 0, offset: int | None = None) -> Iterator[RawDocument | Unreadable]:
+        """The documents behind the first ``after``, which count on in ``index``.
+
+        ``offset``, the ``end`` of the last document done, makes that immediate when the dump is seekable; otherwise
+        the documents before are read and dropped. Raises DumpError where the dump can't be read on: every complete
+        document before that place came out first.
+        """
+        source = self._source
+        seek = offset if self.seekable and after > 0 else None
+        chunks = source.chunks(seek)
+        index = 0 if seek is None else after
+        if self.dialect == "bson":
+            return _bson_documents(source, chunks, at=seek or 0, index=index, after=after)
+        text = Text(chunks, source.start if seek is None else seek)
+        in_array = self.dialect == "json-array"
+        reader = _JsonReader(source, text, in_array=in_array, fast=self._fast, index=index, after=after)
+        return reader.documents(resumed=seek is not None)
+
+
+# ------------------------------------------------------------------------------------------------ what a file holds
+
+
+def _dialect(source: Source) -> Dialect:
+    head = source.head
+    if _is_bson(head):
+        return "bson"
+    text = head.lstrip(b" \t\r\n")
+    if text.startswith((b"[", b"{")) and text[1:2] != b"\0":
+        return "json-array" if text.startswith(b"[") else "json-lines"
+    place = source.start + len(head) - len(text)
+    raise source.error(f"{_description(text)}; {_WANTED}", offset=place)
+
+
+_WANTED = "wanted: a dump by mongoexport (JSON) or mongodump (.bson), plain or compressed"
+
+
+def _is_bson(head: bytes) -> bool:
+    # No text begins like this: as a length, its fourth byte alone would make it 150 MB. (UTF-16 without a byte order
+    # mark has a zero where the first name begins.)
+    if head == _EMPTY_BSON or head.startswith(_EMPTY_BSON * 2):
+        return True
+    length = int.from_bytes(head[:4], "little")
+    return len(head) > 5 and 5 < length <= MAX_BSON_BYTES and head[4] in _BSON_TYPES and head[5] >= 0x20
+
+
+def _description(text: bytes) -> str:
+    """What a file is that is not a dump, for its user."""
+    if not text:
+        return "the dump is empty"
+    sample = text[:1024]
+    if (sample[:1] in b"[{" and sample[1:2] == b"\0") or (sample[:1] == b"\0" and sample[1:2] in b"[{"):
+        return "this looks like UTF-16 without a byte order mark, save it as UTF-8"
+    if sample.startswith(b"<"):
+        return "this is HTML or XML"
+    if b"\0" in sample or sum(byte < 0x20 and byte not in b"\t\r\n\f\x1b" for byte in sample):
+        return "this is binary data of an unknown kind"
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        pass
+    else:
+        return f"this is a single JSON value, {_excerpt(text)}, not documents"
+    first_line = sample.splitlines()[0]
+    if first_line.count(b",") > 1 or first_line.count(b"\t") > 1:
+        return "this looks like CSV, which loses types and nesting"
+    return f"this is text that begins with {_excerpt(text)}, not JSON"
+
+
+def _excerpt(data: bytes) -> str:
+    return ascii(data[:24].decode("utf-8", errors="replace"))
+
+
+# ------------------------------------------------------------------------------------------------------------- BSON
+
+
+def _bson_documents(
+    source: Source, chunks: Iterator[bytes], *, at: int, index: int, after: int
+) -> Iterator[RawDocument | Unreadable]:
+    """BSON documents back to back, each of which begins with its length: https://bsonspec.org/spec.html"""
+    buffer = bytearray()
+
+    def fill(size: int) -> bool:
+        while len(buffer) < size:
+            chunk = next(chunks, None)
+            if chunk is None:
+                return False
+            buffer.extend(chunk)
+        return True
+
+    while fill(1):
+        truncated = f"the dump ends in the middle of the document that starts at byte {at:,}: {EXPORT_AGAIN}"
+        if not fill(4):
+            raise source.error(truncated, index=index)
+        length = int.from_bytes(buffer[:4], "little", signed=True)
+        if not len(_EMPTY_BSON) <= length <= MAX_BSON_BYTES:
+            raise source.error(
+                f"corrupt BSON, a document of {length:,} bytes can't be: {EXPORT_AGAIN}", offset=at, index=index
+            )
+        if not fill(length):
+            raise source.error(truncated, index=index)
+        raw = bytes(buffer[:length])
+        del buffer[:length]
+        if index >= after:
+            yield _bson_document(source, raw, offset=at, index=index)
+        at += length
+        index += 1
+
+
+def _bson_document(source: Source, raw: bytes, *, offset: int, index: int) -> RawDocument | Unreadable:
+    end = offset + len(raw)
+    surrogates = 0
+    try:
+        try:
+            value = bson.decode(raw, _BSON_OPTIONS)
+        except BSONError as error:
+            if "codec can't decode" not in str(error):
+                raise
+            value = bson.decode(raw, _BSON_OPTIONS_REPLACE)
+            surrogates = repr(value).count("\ufffd") - raw.count("\ufffd".encode())
+    except BSONError as error:
+        if "recursion depth" in str(error):
+            return Unreadable(index, offset, end, "nested-too-deep", _TOO_DEEP, raw)
+        raise source.error(f"corrupt BSON ({error}): {EXPORT_AGAIN}", offset=offset, index=index) from None
+    if _deeper_than(MAX_DEPTH, value):
+        return Unreadable(index, offset, end, "nested-too-deep", _TOO_DEEP, raw)
+    return RawDocument(index, offset, end, value, surrogates)
+
+
+def _deeper_than(depth: int, value: object) -> bool:
+    """Level by level, because a recursion would not survive what this is looking for."""
+    level: list[Any] = [value]
+    while level := [
+        inner
+        for outer in level
+        for inner in (outer.values() if isinstance(outer, dict) else outer)
+        if isinstance(inner, dict | list)
+    ]:
+        depth -= 1
+        if depth == 0:
+            return True
+    return False
+
+
+# ------------------------------------------------------------------------------------------------------------- JSON
+
+
+class _Doubtful(Exception):
+    """The document that ijson is reading must be looked at before ijson reads on."""
+
+
+class _Enough(Exception):
+    """The document is complete, ijson needs no more of it."""
+
+
+class _JsonReader:
+    """The documents of a JSON text: the elements of one array, or values one behind the other."""
+
+    def __init__(self, source: Source, text: Text, *, in_array: bool, fast: bool, index: int, after: int) -> None:
+        self._source = source
+        self._text = text
+        self._in_array = in_array
+        self._fast = fast
+        self._index = index
+        self._after = after
+        self._begin()
+
+    def _begin(self) -> None:
+        """A new ijson, which takes objects back to back; it is of no use after an error."""
+        self._values: Iterator[object] = _yajl.items(self, "", multiple_values=True)
+
+    def documents(self, *, resumed: bool) -> Iterator[RawDocument | Unreadable]:
+        text = self._text
+        if self._in_array and not resumed:
+            text.skip_white()
+            text.at += 1
+        comma = self._in_array and resumed
+        while not self._at_end(comma=comma):
+            document = self._document(text.skip_white())
+            if not self._in_array and self._index == 0 and text.skip_white() < 0:
+                self._refuse_wrapper(document)
+            if document.index >= self._after:
+                yield document
+            self._index += 1
+            comma = self._in_array
+
+    def _at_end(self, *, comma: bool) -> bool:
+        """Go over what stands before the next document: white space, and a ``comma`` in an array; or find the end."""
+        text = self._text
+        byte = text.skip_white()
+        if not self._in_array:
+            return byte < 0
+        if byte < 0:
+            raise self._error(f"the array has no closing `]`, so the dump is truncated: {EXPORT_AGAIN}")
+        if byte == ord("]"):
+            text.at += 1
+            rest = text.skip_white()
+            if rest >= 0:
+                raise self._error(self._garbage(rest))
+            return True
+        if not comma:
+            return False
+        if byte != ord(","):
+            raise self._error(f"{_excerpt(text.data[text.at :])} where a comma or `]` belongs: {EXPORT_AGAIN}")
+        text.at += 1
+        following = text.skip_white()
+        if following == ord("]"):
+            raise self._error("a comma before the closing `]`: remove it")
+        if following < 0:
+            raise self._error(f"the dump ends behind a comma, so it is truncated: {EXPORT_AGAIN}")
+        return False
+
+    def _garbage(self, byte: int) -> str:
+        if byte in b"[{":
+            return "the array is closed, but more JSON follows: split the dump, and give the files one after the other"
+        return f"{_excerpt(self._text.data[self._text.at :])} behind the closing `]`: remove it, or {EXPORT_AGAIN}"
+
+    def _refuse_wrapper(self, document: RawDocument | Unreadable) -> None:
+        """The answer of an API, or a script's export, that holds the documents in an object."""
+        value = document.value if isinstance(document, RawDocument) else None
+        if not isinstance(value, dict) or "_id" in value or "jobId" in value:
+            return
+        for key, inner in value.items():
+            if isinstance(inner, list) and any(isinstance(element, dict) for element in inner):
+                raise self._source.error(
+                    f"this is one object with an array in {_excerpt(key.encode())}, not a collection: "
+                    "export the collection with mongoexport --jsonArray",
+                    offset=document.offset,
+                    index=0,
+                )
+
+    def _document(self, first: int) -> RawDocument | Unreadable:
+        """Read the value that begins here with the byte ``first``."""
+        if first == ord("{"):
+            return (self._fast_object() if self._fast else None) or self._object()
+        if first in b'["':
+            return self._framed(self._text.offset, [])
+        return self._scalar()
+
+    def _fast_object(self) -> RawDocument | None:
+        """The object that begins here by the fast lane; None, and nothing is taken, if it isn't fit for that."""
+        text = self._text
+        while (end := fastlane.end_of_object(text.data, text.at)) == fastlane.UNFINISHED:
+            if len(text.data) - text.at > MAX_DOCUMENT_BYTES or not text.extend():
+                return None
+        if end is None or text.long_digits or end - text.at > MAX_DOCUMENT_BYTES:
+            return None
+        value = fastlane.read(text.data[text.at : end]) if self._index >= self._after else {}
+        if value is None:
+            return None
+        start = text.offset
+        text.at = end
+        return RawDocument(self._index, *self._places(start), value)
+
+    def _object(self) -> RawDocument | Unreadable:
+        self._start = start = self._text.offset
+        self._pieces: list[bytes] = []
+        self._size = self._brackets = self._surrogates = 0
+        self._complete = False
+        try:
+            value = next(self._values)
+            # Had the document ended before its last piece did, ijson would have stumbled over the rest of it.
+            self._complete = True
+            with contextlib.suppress(_Enough):
+                next(self._values)
+        except (_Doubtful, ArithmeticError):
+            self._begin()
+            return self._framed(start, self._pieces)
+        except (ijson.JSONError, UnicodeDecodeError):
+            self._begin()
+            return self._framed(start, self._pieces, broken=True)
+        return self._decoded(start, value, self._surrogates, self._pieces)
+
+    def read(self, size: int) -> bytes:
+        """For ijson: the next piece of the object. It ends where the object ends, or before."""
+        if size == 0:
+            return b""
+        if self._complete:
+            raise _Enough
+        text = self._text
+        if text.at == len(text.data) and not text.more():
+            raise self._truncated(self._start)
+        cut = _CUT.search(text.data, text.at)
+        end = cut.end() if cut else len(text.data)
+        piece = text.data[text.at : end]
+        text.at = end
+        self._pieces.append(piece)
+        self._size += len(piece)
+        self._brackets += opening_brackets(piece)
+        if (
+            self._brackets > _MAX_UNCHECKED_BRACKETS
+            or self._size > MAX_DOCUMENT_BYTES
+            or self._size * len(self._pieces) > _MAX_SCANNED_AGAIN
+            or text.long_digits
+        ):
+            raise _Doubtful
+        if text.surrogate_escapes:
+            piece, replaced = replace_surrogates(piece)
+            self._surrogates += replaced
+        return piece
+
+    def _framed(self, start: int, pieces: list[bytes], *, broken: bool = False) -> RawDocument | Unreadable:
+        """Read a value by following its brackets first. ``pieces`` of it were read; ``broken``: ijson refused them.
+
+        A broken document may still be a whole one with a wrong byte behind it.
+        """
+        text = self._text
+        nesting = Nesting()
+        piece = b"".join(pieces)
+        kept = [piece]
+        size = len(piece)
+        end = nesting.end(piece)
+        if end is None and broken:
+            raise self._broken(start, piece)
+        while end is None:
+            if text.at == len(text.data) and not text.more():
+                raise self._truncated(start)
+            piece = text.data[text.at :]
+            text.at = len(text.data)
+            size += len(piece)
+            if size <= MAX_DOCUMENT_BYTES:
+                kept.append(piece)
+            elif len(kept) > 1 or len(kept[0]) > _KEPT_OF_TOO_LARGE:
+                kept = [b"".join(kept)[:_KEPT_OF_TOO_LARGE]]
+            end = nesting.end(piece)
+        excess = len(piece) - end
+        text.at -= excess
+        size -= excess
+        if size > MAX_DOCUMENT_BYTES:
+            detail = f"{size:,} bytes of JSON text, more than any document MongoDB can hold; only its beginning is kept"
+            return self._unreadable(start, "document-too-large", detail, b"".join(kept)[:_KEPT_OF_TOO_LARGE])
+        raw = b"".join(kept)[:size]
+        if nesting.deepest > MAX_DEPTH:
+            return self._unreadable(start, "nested-too-deep", _TOO_DEEP, raw)
+        return self._parsed(start, raw)
+
+    def _scalar(self) -> RawDocument | Unreadable:
+        text = self._text
+        start = text.offset
+        raw = b""
+        while True:
+            run = _SCALAR.match(text.data, text.at)
+            assert run is not None
+            raw += run[0]
+            text.at = run.end()
+            if text.at < len(text.data) or len(raw) > MAX_DIGITS:
+                break
+            if not text.more():
+                if self._in_array:
+                    raise self._truncated(start)
+                break
+        if not raw:
+            raw = text.data[text.at : text.at + 24]
+            raise self._broken(start, raw)
+        return self._parsed(start, raw)
+
+    def _parsed(self, start: int, raw: bytes) -> RawDocument | Unreadable:
+        """The value that ``raw`` is known to be, or to be nothing at all."""
+        if any(token[1] for token in _LONG_NUMBER.finditer(raw)):
+            return self._unreadable(start, "number-too-long", _TOO_LONG, raw)
+        replaced, surrogates = replace_surrogates(raw)
+        try:
+            value, *more = _yajl.items(io.BytesIO(replaced), "", multiple_values=True, buf_size=len(replaced) + 1)
+        except ArithmeticError:
+            return self._unreadable(start, "number-too-long", _TOO_LONG, raw)
+        except (ijson.JSONError, UnicodeDecodeError):
+            raise self._broken(start, raw) from None
+        if more:
+            raise self._broken(start, raw)
+        return self._decoded(start, value, surrogates, [raw])
+
+    def _decoded(self, start: int, value: object, surrogates: int, pieces: list[bytes]) -> RawDocument | Unreadable:
+        if self._index >= self._after:
+            try:
+                value = extjson.decode(value)
+            except extjson.NestedTooDeep:
+                return self._unreadable(start, "nested-too-deep", _TOO_DEEP, b"".join(pieces))
+        return RawDocument(self._index, *self._places(start), value, surrogates)
+
+    def _unreadable(self, start: int, reason: Reason, detail: str, raw: bytes) -> Unreadable:
+        return Unreadable(self._index, *self._places(start), reason, detail, raw)
+
+    def _places(self, start: int) -> tuple[int | None, int | None]:
+        return (start, self._text.offset) if self._source.has_offsets else (None, None)
+
+    def _error(self, message: str) -> DumpError:
+        return self._source.error(message, offset=self._text.offset, index=self._index)
+
+    def _truncated(self, start: int) -> DumpError:
+        begun = f" that starts at byte {start:,}" if self._source.has_offsets else ""
+        return self._error(f"the dump ends in the middle of a document{begun}, so it is truncated: {EXPORT_AGAIN}")
+
+    def _broken(self, start: int, raw: bytes) -> DumpError:
+        """``raw`` is no JSON: find out where and why, with a parser that tells the place."""
+        try:
+            raw.decode()
+            orjson.loads(replace_surrogates(raw)[0])
+        except UnicodeDecodeError as error:
+            at, problem = error.start, "this is not UTF-8"
+        except orjson.JSONDecodeError as error:
+            at, problem = len(error.doc[: error.pos].encode()), f"this is not JSON ({error.msg})"
+        else:
+            at, problem = 0, "this is not JSON"
+        message = f"{problem}, {_excerpt(raw[at:])}: {EXPORT_AGAIN}"
+        return self._source.error(message, offset=start + at, index=self._index)
