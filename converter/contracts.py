@@ -26,7 +26,7 @@ def check(converted: Converted, mode: extjson.Mode) -> list[tuple[str, bytes]] |
     ``Rejected`` if a document breaks its contract, has more than 100 levels, or more than 16 MiB of BSON even without
     its embedded events, which are given up first and counted as a repair.
     """
-    lines = []
+    lines: list[tuple[str, bytes]] = []
     for collection in COLLECTIONS:
         for document in converted.documents[collection]:
             wrong = violations(collection, document)

@@ -88,6 +88,7 @@ def iso(milliseconds: int) -> str:
     return (_EPOCH + timedelta(milliseconds=milliseconds)).isoformat(timespec="milliseconds") + "Z"
 
 
+@lru_cache(maxsize=4096)
 def milliseconds(text: str) -> int | None:
     """An ISO 8601 date in milliseconds since 1970, ``None`` if it isn't one. Without a time zone it is UTC.
 
@@ -122,10 +123,8 @@ def number(value: int | Decimal) -> int | float | Decimal128 | str:
         if math.isfinite(double) and (double or not value):
             return double
         exact = value
-    try:
-        return Decimal128(_DECIMAL128.create_decimal(exact))
-    except DecimalException:
-        return str(exact)
+    nearest = _DECIMAL128.create_decimal(exact)
+    return Decimal128(nearest) if nearest == exact else str(exact)
 
 
 def exact_fraction(text: str) -> float | Decimal128 | str:
@@ -138,14 +137,15 @@ def exact_fraction(text: str) -> float | Decimal128 | str:
 
 def _object_id(value: object) -> object:
     try:
-        return ObjectId(value) if isinstance(value, str) else None  # type: ignore[arg-type]
+        return ObjectId(value) if isinstance(value, str) else None
     except InvalidId:
         return None
 
 
 def _date(value: object) -> object:
     if isinstance(value, str):
-        value = milliseconds(value)
+        stamp = milliseconds(value)
+        return None if stamp is None else DatetimeMS(stamp)
     elif isinstance(value, float) and math.isfinite(value):
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool) and -INT64_MAX - 1 <= value <= INT64_MAX:
@@ -177,15 +177,11 @@ _DOUBLE: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]
 
 
 def _double(value: object) -> object:
-    if isinstance(value, str) and _DOUBLE.fullmatch(value):
-        double = float(value)
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        try:
-            double = float(value)
-        except OverflowError:
-            return None
-    else:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
+    if isinstance(value, str) and not _DOUBLE.fullmatch(value):
+        return None
+    double = float(value)
     return double if math.isfinite(double) else Double(double)
 
 
@@ -225,7 +221,7 @@ _RARE: Final = frozenset(
 
 
 def _unwrap(wrapper: dict[str, object], key: str) -> object:
-    """The BSON value that a wrapper stands for, its inside decoded already; the same object if it isn't a known wrapper.
+    """The BSON value that a wrapper stands for, its inside decoded already; the same object if it is no known wrapper.
 
     ``key`` is one of its keys.
     """
@@ -254,6 +250,15 @@ def decode(value: Any, levels: int = MAX_LEVELS) -> Any:
         key = ""
         for key, held in value.items():
             inner = type(held)
+            if inner is str:
+                continue
+            if inner is dict and len(held) == 1:
+                # Nearly always a date or an ObjectId, and a dump is full of them.
+                ((wrapper, text),) = held.items()
+                if type(text) is str and wrapper in _COMMON:
+                    plain = _COMMON[wrapper](text)
+                    value[key] = held if plain is None else plain
+                    continue
             if inner is dict or inner is list or inner is Decimal or inner is float:
                 value[key] = decode(held, levels - 1)
             elif inner is int and not -INT64_MAX <= held <= INT64_MAX:
@@ -263,7 +268,9 @@ def decode(value: Any, levels: int = MAX_LEVELS) -> Any:
     if kind is list:
         if not levels:
             raise NestedTooDeep
-        value[:] = [decode(held, levels - 1) for held in value]
+        for position, held in enumerate(value):
+            if type(held) is not str:
+                value[position] = decode(held, levels - 1)
         return value
     if kind is Decimal or kind is int:
         return number(value)
@@ -318,11 +325,14 @@ def encode(value: object, mode: Mode) -> object:
         return {"$numberLong" if is_long else "$numberInt": str(int(fitting))}
     if isinstance(value, float) and math.isfinite(value):
         return float(value) if mode == "relaxed" else {"$numberDouble": repr(float(value))}
+    # What these three hold are texts and BSON values again.
+    if isinstance(value, Code):
+        scope = {} if value.scope is None else {"$scope": encode(value.scope, mode)}
+        return {"$code": without_surrogates(str(value)), **scope}
+    if isinstance(value, DBRef):
+        return encode(value.as_doc(), mode)
     wrapped = _wrap(value, mode)
-    if isinstance(value, Code | DBRef | Regex):
-        # What these hold are texts and BSON values again, and pymongo leaves them as they are.
-        return {key: encode(held, mode) for key, held in wrapped.items()}
-    return wrapped
+    return encode(wrapped, mode) if isinstance(value, Regex) else wrapped
 
 
 def _encode_relaxed(value: object) -> object:
@@ -358,7 +368,7 @@ def dumps(document: object, mode: Mode = "relaxed") -> bytes:
 
 
 def dumps_mapped(document: object, mode: Mode = "relaxed") -> bytes:
-    """The same bytes as ``dumps`` for a document of the mapping, whose texts and numbers have been looked at already."""
+    """The same bytes as ``dumps`` for a document of the mapping, whose texts and numbers have been looked at."""
     if mode == "relaxed":
         return orjson.dumps(document, default=_encode_relaxed, option=_SORTED | orjson.OPT_PASSTHROUGH_SUBCLASS)
     return dumps(document, mode)

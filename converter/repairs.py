@@ -78,7 +78,7 @@ class Repairs:
         """Dotted path in the legacy document -> the value as it was."""
         self.nesting = 0
         """Levels of the deepest value that is kept without being understood."""
-        self._gaps: dict[str, list[int]] = {}
+        self._gaps: dict[str, set[int]] = {}
 
     def count(self, name: str) -> None:
         """Record a repair. ``KeyError`` for a name that isn't in ``NAMES``: that is a bug."""
@@ -96,7 +96,7 @@ class Repairs:
 
     def leave_gap(self, path: str, position: int) -> None:
         """Record that the element at ``position`` was taken out of the array at ``path``."""
-        self._gaps.setdefault(path, []).append(position)
+        self._gaps.setdefault(path, set()).add(position)
 
     def positions(self, path: str) -> Iterator[int]:
         """0, 1, 2 ...: where the elements that the array at ``path`` still has are in the legacy document."""

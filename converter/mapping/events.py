@@ -118,7 +118,7 @@ def _tell_status(story: _Story, job: Job, queue: str, totals: Document, failed: 
         snapshot: Document = {"stage": "recovering"}
         for field in ("attempt", "phase"):
             if attempt.get(field) is not None:
-                snapshot[field] = attempt[field]  # type: ignore[literal-required]
+                snapshot[field] = attempt[field]
         time = attempt.get("timestamp")
         story.status("running", None if time is None else int(time), f"recovering {position}", snapshot)
     if course.completed is None:

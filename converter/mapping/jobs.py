@@ -276,8 +276,9 @@ def legacy_values(
         costs = metadata.get("costTracking")
         if costs is not None:
             kept_metadata["costTracking"] = plain(costs, _COST_TRACKING_FIELDS, repairs)
-            if costs.get("breakdown") is not None:
-                kept_metadata["costTracking"]["breakdown"] = plain(costs["breakdown"], _COST_BREAKDOWN_FIELDS, repairs)
+            breakdown = costs.get("breakdown")
+            if breakdown is not None:
+                kept_metadata["costTracking"]["breakdown"] = plain(breakdown, _COST_BREAKDOWN_FIELDS, repairs)
         if superseded_alerts:
             kept_metadata["supersededAlerts"] = superseded_alerts
         if kept_metadata:

@@ -110,6 +110,6 @@ def extras(
 
 
 def plain(entry: Mapping[str, Any], known: frozenset[str], repairs: Repairs) -> Document:
-    """A legacy subdocument as it is: its known fields that aren't null, and ``extras``. Times are left to the caller."""
+    """A legacy subdocument as it is: its known fields that aren't null, and ``extras``; times as they are."""
     kept = {key: held for key, held in entry.items() if key in known and held is not None}
     return kept | extras(entry, known, repairs)

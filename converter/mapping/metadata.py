@@ -52,7 +52,7 @@ def novel_job_metadata(
     enhancements: list[Document],
     repairs: Repairs,
 ) -> Document:
-    """The document, from the job and from what ``continuity_alerts``, ``ai_decisions``, ``enhancements_applied`` made."""
+    """The document, from the job and what ``continuity_alerts`` and the two functions below it made."""
     metadata = job.get("metadata") or {}
     story_bible = metadata.get("storyBible") or {}
     target: Document = {
@@ -174,7 +174,7 @@ def _alert(entry: ContinuityAlert, path: str, course: Lifecycle, repairs: Repair
     for field in sorted(context.keys() & _ALERT_CONTEXT_FIELDS):
         repairs.misplace(f"{path}.context.{field}", context.pop(field))
     context |= extras(entry, _ALERT_FIELDS, repairs, path, frozenset(context) | _ALERT_CONTEXT_FIELDS)
-    context |= {field: entry[field] for field in ("details", "suggestion") if entry.get(field) is not None}  # type: ignore[literal-required]
+    context |= {field: entry[field] for field in ("details", "suggestion") if entry.get(field) is not None}
     time = entry.get("timestamp")
     if time is None:
         repairs.count("alert-time-inferred")
@@ -238,7 +238,7 @@ def ai_decisions(job: Job, course: Lifecycle, repairs: Repairs) -> list[Document
         }
         for field in ("summary", "confidence", "impact"):
             if entry.get(field) is not None:
-                decision[field] = entry[field]  # type: ignore[literal-required]
+                decision[field] = entry[field]
         return decision
 
     entries = (job.get("metadata") or {}).get("aiDecisions")
@@ -260,7 +260,7 @@ def enhancements_applied(job: Job, course: Lifecycle, repairs: Repairs) -> list[
 
 def _newest_first(documents: list[Document], time_field: str) -> list[Document]:
     """A tie goes to the later one."""
-    return sorted(reversed(documents), key=itemgetter(time_field), reverse=True)
+    return sorted(documents, key=itemgetter(time_field))[::-1]
 
 
 def _in_order(

@@ -362,7 +362,7 @@ _CONTRACTS: Final[dict[Collection, TypeAdapter[Any]]] = {
 
 
 def violations(collection: Collection, document: object) -> list[str]:
-    """What is wrong with the document, one ``path: problem`` each, without its values; empty if it keeps the contract."""
+    """What is wrong with the document, one ``path: problem`` each, without values; empty if it keeps the contract."""
     try:
         _CONTRACTS[collection].validate_python(document)
     except ValidationError as error:
