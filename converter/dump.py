@@ -22,7 +22,14 @@ from bson.errors import BSONError
 
 from converter import extjson, fastlane
 from converter.errors import DumpError
-from converter.json_text import MAX_DIGITS, Nesting, Text, opening_brackets, replace_surrogates
+from converter.json_text import (
+    MAX_DIGITS,
+    Nesting,
+    Text,
+    may_have_long_digits,
+    opening_brackets,
+    replace_surrogates,
+)
 from converter.sources import EXPORT_AGAIN, Source
 
 try:
@@ -99,6 +106,7 @@ class Dump:
         """Tell what ``source`` holds by its first bytes. Raises DumpError for anything that is not a dump."""
         self._source = source
         self._fast = reader == "auto" and fastlane.works()
+        self._reader: _JsonReader | None = None
         self.path = source.path
         self.compression = source.compression
         self.encoding = source.encoding
@@ -137,6 +145,11 @@ class Dump:
         """Bytes taken from the file so far, for progress against ``size``: compressed ones if it is compressed."""
         return self._source.bytes_read()
 
+    @property
+    def read_fast(self) -> int:
+        """Documents that took the fast lane so far, those skipped included, since ``documents`` was called last."""
+        return self._reader.read_fast if self._reader else 0
+
     def documents(self, *, after: int = 0, offset: int | None = None) -> Iterator[RawDocument | Unreadable]:
         """The documents behind the first ``after``, which count on in ``index``.
 
@@ -152,8 +165,8 @@ class Dump:
             return _bson_documents(source, chunks, at=seek or 0, index=index, after=after)
         text = Text(chunks, source.start if seek is None else seek)
         in_array = self.dialect == "json-array"
-        reader = _JsonReader(source, text, in_array=in_array, fast=self._fast, index=index, after=after)
-        return reader.documents(resumed=seek is not None)
+        self._reader = _JsonReader(source, text, in_array=in_array, fast=self._fast, index=index, after=after)
+        return self._reader.documents(resumed=seek is not None)
 
 
 # ------------------------------------------------------------------------------------------------ what a file holds
@@ -301,6 +314,7 @@ class _JsonReader:
         self._fast = fast
         self._index = index
         self._after = after
+        self.read_fast = 0
         self._begin()
 
     def _begin(self) -> None:
@@ -316,7 +330,7 @@ class _JsonReader:
         while not self._at_end(comma=comma):
             document = self._document(text.skip_white())
             if not self._in_array and self._index == 0 and text.skip_white() < 0:
-                self._refuse_wrapper(document)
+                self._refuse_lone_object(document)
             if document.index >= self._after:
                 yield document
             self._index += 1
@@ -353,19 +367,20 @@ class _JsonReader:
             return "the array is closed, but more JSON follows: split the dump, and give the files one after the other"
         return f"{_excerpt(self._text.data[self._text.at :])} behind the closing `]`: remove it, or {EXPORT_AGAIN}"
 
-    def _refuse_wrapper(self, document: RawDocument | Unreadable) -> None:
-        """The answer of an API, or a script's export, that holds the documents in an object."""
+    def _refuse_lone_object(self, document: RawDocument | Unreadable) -> None:
+        """An API's answer, an error message, or a script's export that holds the documents in an object: no dump."""
         value = document.value if isinstance(document, RawDocument) else None
         if not isinstance(value, dict) or "_id" in value or "jobId" in value:
             return
-        for key, inner in value.items():
-            if isinstance(inner, list) and any(isinstance(element, dict) for element in inner):
-                raise self._source.error(
-                    f"this is one object with an array in {_excerpt(key.encode())}, not a collection: "
-                    "export the collection with mongoexport --jsonArray",
-                    offset=document.offset,
-                    index=0,
-                )
+        what = "without _id and jobId"
+        for key, held in value.items():
+            if isinstance(held, list) and any(isinstance(element, dict) for element in held):
+                what = f"with an array in {_excerpt(key.encode())}"
+        raise self._source.error(
+            f"this is one object {what}, not a collection: export the collection with mongoexport --jsonArray",
+            offset=document.offset,
+            index=0,
+        )
 
     def _document(self, first: int) -> RawDocument | Unreadable:
         """Read the value that begins here with the byte ``first``."""
@@ -378,16 +393,26 @@ class _JsonReader:
     def _fast_object(self) -> RawDocument | None:
         """The object that begins here by the fast lane; None, and nothing is taken, if it isn't fit for that."""
         text = self._text
-        while (end := fastlane.end_of_object(text.data, text.at)) == fastlane.UNFINISHED:
-            if len(text.data) - text.at > MAX_DOCUMENT_BYTES or not text.extend():
+        data, at = text.data, text.at
+        while (end := fastlane.end_of_object(data, at)) == fastlane.UNFINISHED:
+            seen = len(data) - at
+            # Twice as much each time: all attempts together then cost no more than twice the last.
+            data, at = text.ahead(min(2 * seen, MAX_DOCUMENT_BYTES + 1)), 0
+            if len(data) == seen:
                 return None
-        if end is None or text.long_digits or end - text.at > MAX_DOCUMENT_BYTES:
+        if end is None or end - at > MAX_DOCUMENT_BYTES:
             return None
-        value = fastlane.read(text.data[text.at : end]) if self._index >= self._after else {}
+        document = data[at:end]
+        # Whatever is handed out: ijson may have to say what is wrong with it, or whether the first is a dump's at all.
+        skipped = 0 < self._index < self._after
+        if may_have_long_digits(document) or (skipped and not fastlane.is_utf8(document)):
+            return None
+        value = {} if skipped else fastlane.read(document)
         if value is None:
             return None
         start = text.offset
-        text.at = end
+        text.take(len(document))
+        self.read_fast += 1
         return RawDocument(self._index, *self._places(start), value)
 
     def _object(self) -> RawDocument | Unreadable:

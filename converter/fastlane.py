@@ -10,7 +10,6 @@ import re
 from typing import Any, Final
 
 import msgspec
-import orjson
 
 from converter import extjson
 
@@ -19,9 +18,11 @@ _COLON: Final = re.compile(rb'[ \t\r\n]*+:[ \t\r\n]*+(?=")')
 _WORTHWHILE: Final = 512
 """Bytes of a text below which cutting it out costs more than reading it."""
 
-# Stands for a text that was cut out. DEL may stand in JSON as it is, and no novel has one.
-_MARK: Final = "\x7ftext of a chapter\x7f"
-_MARK_JSON: Final = orjson.dumps(_MARK)
+# Stands for a text that was cut out: a DEL, which JSON may hold as it is and no novel has. A document with a DEL of its
+# own in what is left, plain or escaped, is refused: so every mark is ours, whatever the dump holds.
+_MARK: Final = "\x7f"
+_MARK_BYTE: Final = b"\x7f"
+_MARK_JSON: Final = b'"\x7f"'
 _MARK_ESCAPED: Final = b"\\u007"
 
 # Escapes that orjson doesn't write: a text with one of them is decoded and written anew, so that the output doesn't
@@ -52,7 +53,7 @@ def read(data: bytes) -> dict[str, Any] | None:
     """
     try:
         texts, rest = _cut(data)
-        if rest.count(_MARK_JSON) != len(texts) or _MARK_ESCAPED in rest:
+        if rest.count(_MARK_BYTE) != len(texts) or _MARK_ESCAPED in rest:
             return None
         document = extjson.decode(_DOCUMENT.decode(rest))
     except _REFUSED:
@@ -73,10 +74,19 @@ def end_of_object(data: bytes, start: int) -> int | None:
         return None
 
 
+def is_utf8(data: bytes) -> bool:
+    try:
+        _check_utf8(data)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def _cut(data: bytes) -> tuple[list[extjson.RawText | str], bytes]:
     """The long texts behind a ``content`` key, in order; and the document with a mark in the place of each.
 
-    The quote behind the word is not escaped, so it ends a key, and the next one begins a text: it can't be otherwise.
+    The quote behind the word is not escaped, so it ends a key, and the next one begins a text. Or it begins a string,
+    with the bare word before it: that word stays in what is left, which then is no JSON and is refused.
     """
     texts: list[extjson.RawText | str] = []
     parts = []
@@ -117,12 +127,16 @@ def _text(raw: bytes) -> extjson.RawText | str:
     if _OTHER_ESCAPE.search(raw):
         text: str = msgspec.json.decode(raw, type=str)
         return text
-    if not raw.isascii():
-        at = 0
-        while at < len(raw):
-            piece = raw[at : at + _UTF8_PIECE]
-            at += codecs.utf_8_decode(piece, "strict", at + len(piece) == len(raw))[1]
+    _check_utf8(raw)
     return extjson.RawText(raw)
+
+
+def _check_utf8(data: bytes) -> None:
+    """Raises ``UnicodeDecodeError``."""
+    at = len(data) if data.isascii() else 0
+    while at < len(data):
+        piece = data[at : at + _UTF8_PIECE]
+        at += codecs.utf_8_decode(piece, "strict", at + len(piece) == len(data))[1]
 
 
 def _put_back(texts: list[extjson.RawText | str], document: dict[str, Any]) -> bool:

@@ -4,8 +4,11 @@ Where a value ends, how deep it nests, which escapes are no Unicode, whether a n
 """
 
 import re
+from collections import deque
 from collections.abc import Iterator
 from typing import Final
+
+from converter.errors import DumpError
 
 MAX_DIGITS: Final = 4300
 """Digits of an integer that Python converts; ijson crashes the process on more."""
@@ -37,36 +40,64 @@ class Text:
 
     def __init__(self, chunks: Iterator[bytes], offset: int) -> None:
         self._chunks = chunks
+        self._ahead: deque[bytes] = deque()
         self._unfinished = b""
         self._digits = 0
         self._start = offset
         self.data = b""
         self.at = 0
-        self.surrogate_escapes = False
+        self._surrogate_escapes: bool | None = None
         self.long_digits = False
 
     @property
     def offset(self) -> int:
         return self._start + self.at
 
+    @property
+    def surrogate_escapes(self) -> bool:
+        """Whether this piece has any, be they lone or not. Only looked for when asked: the fast lane never does."""
+        if self._surrogate_escapes is None:
+            self._surrogate_escapes = _SURROGATE_ESCAPE.search(self.data) is not None
+        return self._surrogate_escapes
+
     def more(self) -> bool:
         """Go on to the next piece; False at the end of the dump."""
         self._start += len(self.data)
         self.at = 0
-        self.data = self._next()
-        self.surrogate_escapes = _SURROGATE_ESCAPE.search(self.data) is not None
+        self.data = self._ahead.popleft() if self._ahead else self._next()
+        self._surrogate_escapes = None
         self.long_digits = self._has_long_digits(self.data)
         return bool(self.data)
 
-    def extend(self) -> bool:
-        """Add the next piece to what is left of this one; False at the end of the dump."""
-        piece = self._next()
-        self._start += self.at
-        self.data = self.data[self.at :] + piece
-        self.at = 0
-        self.surrogate_escapes = self.surrogate_escapes or _SURROGATE_ESCAPE.search(piece) is not None
-        self.long_digits = self._has_long_digits(piece) or self.long_digits
+    def ahead(self, size: int) -> bytes:
+        """What is left of this piece and so many of the next ones that it is ``size`` bytes; less at the dump's end.
+
+        Nothing is taken: reading stands where it stood, and the pieces stay as they are.
+        """
+        parts = [self.data[self.at :]]
+        seen = len(parts[0])
+        while seen < size and (len(parts) <= len(self._ahead) or self._read_ahead()):
+            parts.append(self._ahead[len(parts) - 1])
+            seen += len(parts[-1])
+        return b"".join(parts)
+
+    def _read_ahead(self) -> bool:
+        try:
+            piece = self._next()
+        except DumpError as error:
+            # Its turn comes behind the documents that stand before it.
+            self._chunks = _failing(error)
+            return False
+        if piece:
+            self._ahead.append(piece)
         return bool(piece)
+
+    def take(self, size: int) -> None:
+        """Go ``size`` bytes on, which were seen ``ahead``."""
+        while (left := len(self.data) - self.at) < size:
+            size -= left
+            self.more()
+        self.at += size
 
     def _next(self) -> bytes:
         for chunk in self._chunks:
@@ -98,8 +129,18 @@ class Text:
             return self._digits > MAX_DIGITS
         if before and before + len(data) - len(data.lstrip(b"0123456789")) > MAX_DIGITS:
             return True
-        # So many digits cover four samples at least. It is a hundred times as fast as to look at every byte.
-        return len(data) > MAX_DIGITS and _SAMPLED_DIGITS.search(data[:: MAX_DIGITS // 4]) is not None
+        return may_have_long_digits(data)
+
+
+def _failing(error: DumpError) -> Iterator[bytes]:
+    yield from ()
+    raise error
+
+
+def may_have_long_digits(data: bytes) -> bool:
+    """Whether there may be more than MAX_DIGITS digits in a row. If not, there are none."""
+    # So many digits cover four samples at least. It is a hundred times as fast as to look at every byte.
+    return len(data) > MAX_DIGITS and _SAMPLED_DIGITS.search(data[:: MAX_DIGITS // 4]) is not None
 
 
 def _end_of_escapes(data: bytes) -> int:
