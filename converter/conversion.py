@@ -1,0 +1,539 @@
+"""``convert``: dumps in, a bundle out. The loop, and nothing of what it loops over."""
+
+import os
+import re
+import resource
+import shlex
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from importlib import metadata
+from itertools import islice
+from pathlib import Path, PurePath
+from typing import Any, Literal, Self, cast
+
+import bson.json_util
+import orjson
+from bson import Binary, ObjectId
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+
+from converter import checkpoint as checkpoints
+from converter import contracts, extjson, mapping
+from converter.checkpoint import Checkpoint, Position, State
+from converter.dump import Dump, RawDocument, Unreadable
+from converter.errors import CheckpointMismatch, DumpError, Interrupted, OutputError, TooManyRejects, UsageError
+from converter.handoff import EXECUTABLE, bundle_files
+from converter.interruption import noticed
+from converter.manifest import Counts, FileEntry, Identity, Input, Manifest, Options, Tool, differences
+from converter.mapping import Converted, Rejected, map_job
+from converter.outputs import CHECKPOINT, CHECKSUMS, MANIFEST, REJECTS, REPORTS, Bundle, Outputs, crash_point
+from converter.progress import Mode, Progress
+from converter.report import Facts, report_json
+from converter.report.files import report_files
+from converter.report.tally import Tally
+
+CHECKPOINT_BYTES = 64 << 20
+"""Bytes of output after which a checkpoint is due, however few the documents."""
+SHARE_FROM = 100
+"""Documents after which a share of rejects means something."""
+
+
+class ConvertRequest(BaseModel, frozen=True, strict=True, extra="forbid"):
+    """One conversion. ``dumps`` are paths, ``-`` is standard input; ``out`` is the bundle's folder.
+
+    ``max_rejects`` is a count (``10``) or a share of the documents read (``1.5%``). A count ends the run with the first
+    reject above it. A share does so once 100 documents have been read, and at the end.
+    """
+
+    dumps: tuple[str, ...] = Field(min_length=1)
+    out: str = Field(min_length=1)
+    dry_run: bool = False
+    resume: bool = False
+    overwrite: bool = False
+    limit: int | None = Field(default=None, ge=0)
+    batch_size: int = Field(default=5000, ge=1)
+    queue: str = Field(default="novel-generation", min_length=1)
+    in_flight: Literal["keep", "fail"] = "keep"
+    json_format: Literal["relaxed", "canonical"] = "relaxed"
+    max_rejects: str | None = None
+    progress: Mode = "auto"
+
+    @field_validator("max_rejects")
+    @classmethod
+    def _count_or_share(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[0-9]+(\.[0-9]+)?%|[0-9]+", value):
+            raise ValueError("expected a count such as 10, or a share such as 1.5%")
+        return value
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        if self.resume and self.overwrite:
+            raise ValueError("--resume goes on, --overwrite starts over: give only one of them")
+        if self.dumps.count("-") > 1:
+            raise ValueError("standard input can be read only once")
+        return self
+
+    def command_to_resume(self) -> str:
+        """The command line that goes on with this run, ready for a shell."""
+        words = ["novel-backfill", "convert", *self.dumps, f"--out={self.out}", "--resume"]
+        for name, option in ConvertRequest.model_fields.items():
+            value = getattr(self, name)
+            if name not in ("dumps", "out", "dry_run", "resume", "overwrite") and value != option.default:
+                words.append(f"--{name.replace('_', '-')}={value}")
+        return shlex.join(words)
+
+
+class FileSummary(BaseModel, frozen=True):
+    """Documents and bytes of one file of the bundle."""
+
+    documents: int
+    bytes: int
+
+
+class Summary(BaseModel, frozen=True):
+    """What a conversion came to. After ``--resume`` the figures are those of the whole bundle.
+
+    ``files`` is by file name, with ``rejects.ndjson`` only when there are any. ``already_finished`` says that
+    ``resume`` found nothing left to do.
+    """
+
+    out: str
+    dry_run: bool
+    finished: bool
+    already_finished: bool
+    read: int
+    accepted: int
+    rejected: int
+    files: dict[str, FileSummary]
+    repairs: dict[str, int]
+    rejects_by_reason: dict[str, int]
+
+
+def convert(request: ConvertRequest, progress: Progress) -> Summary:
+    """Converts the dumps of ``request`` into the bundle ``request.out``, and keeps ``progress`` up to date.
+
+    Bad documents go to the bundle's rejects. A bad run raises a ``BackfillError``: ``DumpError``, ``OutputExists``,
+    ``OutputError``, ``CheckpointMismatch``, ``TooManyRejects``, ``Interrupted``, ``UsageError``. What was converted
+    up to the last checkpoint is kept for ``resume``.
+
+    A dry run leaves no trace on the disk. With ``resume`` it refuses what ``resume`` would refuse, and then reads
+    everything from the beginning: its summary is of the whole bundle too.
+    """
+    if request.resume and any(map(_is_stream, request.dumps)):
+        raise UsageError(f"--resume can't go on: {_way_on(request)}")
+    try:
+        with ExitStack() as stack:
+            dumps = [stack.enter_context(Dump.open(path)) for path in request.dumps]
+            identity = _identity(request, dumps)
+            begin = _rehearse if request.dry_run else _convert
+            return begin(request, dumps, identity, progress, stack)
+    except KeyboardInterrupt:
+        raise Interrupted(f"stopped at once; {_way_on(request)}") from None
+
+
+def _convert(
+    request: ConvertRequest, dumps: list[Dump], identity: Identity, progress: Progress, stack: ExitStack
+) -> Summary:
+    bundle = stack.enter_context(Bundle(Path(request.out)))
+    path = bundle.folder / CHECKPOINT
+    saved = None
+    if request.resume and path.exists():
+        checkpoint = stack.enter_context(Checkpoint(path))
+        saved = checkpoint.load()
+    if saved is None:
+        if request.resume and (bundle.folder / MANIFEST).exists():
+            return _finished_before(request, identity)
+        if not request.overwrite:
+            bundle.refuse_existing(resume=request.resume)
+        bundle.clear()
+        outputs = stack.enter_context(Outputs.start(bundle.folder))
+        state = State(positions=[Position() for _ in dumps], files=outputs.entries(), tally=Tally().to_json())
+        checkpoint = stack.enter_context(Checkpoint(path))
+        checkpoint.create(identity, state)
+        crash_point("started")
+    else:
+        _refuse_another_run(request, identity, *saved)
+        state = saved[1]
+        if state.publishing is not None:
+            bundle.verify(state.publishing)
+            checkpoint.close()
+            bundle.publish(state.publishing)
+            return _summary(request, _counts(Tally.from_json(state.tally)), state.files)
+        outputs = stack.enter_context(Outputs.reopen(bundle.folder, state.files))
+
+    run = _Run(
+        request, dumps, identity, outputs, checkpoint, progress, list(state.positions), Tally.from_json(state.tally)
+    )
+    try:
+        run.convert()
+        publishing = run.complete(bundle)
+        checkpoint.close()
+        bundle.publish(publishing)
+    except OutputError as error:
+        raise OutputError(
+            f"{error}; what was converted up to the last checkpoint is kept; {_way_on(request)}"
+        ) from error
+    return _summary(request, _counts(run.tally), outputs.entries())
+
+
+def _rehearse(
+    request: ConvertRequest, dumps: list[Dump], identity: Identity, progress: Progress, stack: ExitStack
+) -> Summary:
+    if request.resume:
+        saved = checkpoints.peek(Path(request.out) / CHECKPOINT)
+        if saved is not None:
+            _refuse_another_run(request, identity, *saved)
+        elif Path(request.out, MANIFEST).exists():
+            return _finished_before(request, identity)
+    outputs = stack.enter_context(Outputs.discarded())
+    state = State(positions=[Position() for _ in dumps], files=outputs.entries(), tally=Tally().to_json())
+    checkpoint = stack.enter_context(Checkpoint(None))
+    checkpoint.create(identity, state)
+    run = _Run(request, dumps, identity, outputs, checkpoint, progress, list(state.positions), Tally())
+    run.convert()
+    return _summary(request, _counts(run.tally), outputs.entries())
+
+
+@dataclass(slots=True)
+class _Run:
+    """One process' work on a bundle, from a checkpoint on."""
+
+    request: ConvertRequest
+    dumps: list[Dump]
+    identity: Identity
+    outputs: Outputs
+    checkpoint: Checkpoint
+    progress: Progress
+    positions: list[Position]
+    tally: Tally
+    _last: tuple[int, RawDocument | Unreadable] | None = None  # the number of its dump, and the document done last
+    _before: int = 0  # bytes of the dumps before that
+    _stamps: list[tuple[int, int, int] | None] = field(init=False)
+    _begun: tuple[float, int, int] = field(init=False)  # the clock, documents and bytes when this process took over
+
+    def __post_init__(self) -> None:
+        self._begun = time.monotonic(), self.tally.read, sum(position.bytes for position in self.positions)
+        self._stamps = [_stamp(dump) for dump in self.dumps]
+
+    def convert(self) -> None:
+        """Converts all documents that are left, and makes a checkpoint every now and then."""
+        sizes = [dump.size for dump in self.dumps]
+        self.progress.total_bytes = None if None in sizes else sum(size for size in sizes if size is not None)
+        options = mapping.Options(queue=self.request.queue, in_flight=self.request.in_flight)
+        left = None if self.request.limit is None else self.request.limit - self.tally.read
+        unsaved, saved_bytes = 0, self.outputs.bytes
+        self._judge_rejects()
+        try:
+            with noticed() as interruption:
+                for number, raw in islice(self._documents(), left):
+                    self._take(number, raw, options)
+                    unsaved += 1
+                    if unsaved == self.request.batch_size or self.outputs.bytes - saved_bytes >= CHECKPOINT_BYTES:
+                        self.save()
+                        unsaved, saved_bytes = 0, self.outputs.bytes
+                    self._judge_rejects()
+                    if interruption.requested:
+                        self.save()
+                        raise Interrupted(f"interrupted after {self.tally.read:,} documents; {_way_on(self.request)}")
+        except DumpError as error:
+            self._refuse_changed_dumps()
+            self.save()
+            raise DumpError(
+                f"{error.message}; the {self.tally.read:,} documents before it are converted; "
+                f"with another dump start over with --overwrite, with this one {_way_on(self.request)}",
+                path=error.path,
+                offset=error.offset,
+                index=error.index,
+            ) from error
+        self._refuse_changed_dumps()
+        self._judge_rejects(at_end=True)
+
+    def save(self, publishing: dict[str, str] | None = None) -> None:
+        """Makes a checkpoint. Durable first, then remembered."""
+        if self.request.dry_run:
+            return
+        if self._last is not None:
+            number, raw = self._last
+            self.positions[number] = self._position(number, raw)
+        self.outputs.sync()
+        state = State(
+            positions=self.positions,
+            files=self.outputs.entries(),
+            tally=self.tally.to_json(),
+            publishing=publishing,
+        )
+        self.checkpoint.commit(state)
+        self.progress.batch += 1
+        crash_point("committed")
+
+    def complete(self, bundle: Bundle) -> dict[str, str]:
+        """Writes what is not documents, and remembers that only publishing is left. Returns file name -> SHA-256."""
+        self.save()  # whatever becomes of the reports, no document has to be converted again
+        files = {name: entry for name, entry in self.outputs.entries().items() if name != REJECTS or entry.documents}
+        manifest = Manifest(**dict(self.identity), counts=_counts(self.tally), files=files)
+        report = report_json(self.tally, self._facts())
+        texts = {MANIFEST: manifest.to_text(), **bundle_files(manifest), **report_files(report)}
+        checksums = {name: entry.sha256 for name, entry in files.items()}
+        for name, text in texts.items():
+            checksums[name] = bundle.add(name, text.encode("utf-8", "replace"), executable=name in EXECUTABLE)
+        lines = "".join(f"{sha256}  {name}\n" for name, sha256 in sorted(checksums.items()) if name not in REPORTS)
+        checksums[CHECKSUMS] = bundle.add(CHECKSUMS, lines.encode())
+        self.save(publishing=checksums)
+        return checksums
+
+    def _facts(self) -> Facts:
+        return Facts(
+            version=self.identity.tool.version,
+            inputs=tuple(dump.name for dump in self.identity.inputs),
+            options=self.identity.options.model_dump(),
+            seconds=time.monotonic() - self._begun[0],
+            documents=self.tally.read - self._begun[1],
+            dump_bytes=sum(position.bytes for position in self.positions) - self._begun[2],
+            peak_memory_bytes=peak_memory(),
+        )
+
+    def _documents(self) -> Iterator[tuple[int, RawDocument | Unreadable]]:
+        """What is left of each dump, with the dump's number."""
+        for number, dump in enumerate(self.dumps):
+            position = self.positions[number]
+            if not position.complete:
+                for raw in dump.documents(after=position.documents, offset=position.offset):
+                    yield number, raw
+                done = position.documents if self._last is None else self._last[1].index + 1
+                self.positions[number] = Position(documents=done, bytes=dump.size or dump.bytes_read(), complete=True)
+                self._last = None
+            self._before += self.positions[number].bytes
+
+    def _position(self, number: int, raw: RawDocument | Unreadable) -> Position:
+        dump = self.dumps[number]
+        on_disk = raw.end if dump.seekable and raw.end is not None else dump.bytes_read()
+        read_last = None if dump.size is None else checkpoints.window(dump.path, on_disk)
+        return Position(documents=raw.index + 1, offset=raw.end, bytes=on_disk, window=read_last)
+
+    def _take(self, number: int, raw: RawDocument | Unreadable, options: mapping.Options) -> None:
+        """One document's way: mapped, checked and appended, or rejected."""
+        result = transform(raw, options, self.request.json_format)
+        if isinstance(result, Transformed):
+            first = self.checkpoint.first_seen(result.identities, number, raw.index)
+            if first is not None:
+                place = f"at index {first[1]:,} of {self.identity.inputs[first[0]].name}"
+                result = Rejected(
+                    "duplicate-job", f"a job with the same jobId or _id is {place}", result.converted.job_id
+                )
+        if isinstance(result, Rejected):
+            name = self.identity.inputs[number].name if len(self.dumps) > 1 else None
+            self.outputs.reject(_reject_line(raw, result, name, in_bson=self.dumps[number].dialect == "bson"))
+            self.tally.reject(result.reason, result.job_id)
+        else:
+            for collection, line in result.lines:
+                self.outputs.append(collection, line)
+            size = None if raw.offset is None or raw.end is None else raw.end - raw.offset
+            self.tally.add(
+                result.converted,
+                result.lines,
+                source=result.source,
+                source_bytes=size,
+                surrogates=result.surrogates,
+            )
+        self._last = number, raw
+        self.progress.advance(
+            done_bytes=self._before + self.dumps[number].bytes_read(),
+            documents=self.tally.read,
+            rejects=self.tally.rejected,
+            repairs=sum(cases.total for cases in self.tally.repairs.values()),
+        )
+
+    def _judge_rejects(self, *, at_end: bool = False) -> None:
+        allowed, tally = self.request.max_rejects, self.tally
+        if allowed is None:
+            return
+        if allowed.endswith("%"):
+            enough = tally.read if at_end else tally.read >= SHARE_FROM
+            too_many = enough and 100 * tally.rejected > float(allowed[:-1]) * tally.read
+        else:
+            too_many = tally.rejected > int(allowed)
+        if too_many:
+            self.save()
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in tally.rejects_by_reason().items())
+            raise TooManyRejects(
+                f"{tally.rejected:,} of {tally.read:,} documents were rejected ({reasons}), --max-rejects={allowed} "
+                f"allows fewer; {_way_on(self.request.model_copy(update={'max_rejects': None}))}"
+            )
+
+    def _refuse_changed_dumps(self) -> None:
+        """A dump that is still being written, or was replaced, makes a bundle of which nobody could say what it is."""
+        for dump, before in zip(self.dumps, self._stamps, strict=True):
+            now = _stamp(dump)
+            if now != before:
+                self.checkpoint.discard()
+                raise DumpError(
+                    "it changed while it was being read, so what was converted can't be trusted: "
+                    "wait until it is complete, then start over with --overwrite",
+                    path=dump.path,
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class Transformed:
+    """A document that was accepted: what the mapping made of it, and the lines to write, by collection."""
+
+    converted: Converted
+    lines: list[tuple[str, bytes]]
+    source: Mapping[str, Any]
+    surrogates: int
+
+    @property
+    def identities(self) -> tuple[bytes, bytes]:
+        """What no other job may share: jobId and ``_id``."""
+        identity: ObjectId = self.converted.documents["novel_jobs"][0]["_id"]
+        return b"jobId " + self.converted.job_id.encode("utf-8", "surrogatepass"), b"_id " + identity.binary
+
+
+def transform(
+    raw: RawDocument | Unreadable, options: mapping.Options, json_format: extjson.Mode
+) -> Transformed | Rejected:
+    """All that can be done to one document without knowing the others. Pure, so it can be done anywhere."""
+    if isinstance(raw, Unreadable):
+        return Rejected(raw.reason, raw.detail)
+    converted = map_job(raw.value, options)
+    if isinstance(converted, Rejected):
+        return converted
+    lines = contracts.check(converted, json_format)
+    if isinstance(lines, Rejected):
+        return lines
+    return Transformed(converted, lines, cast(Mapping[str, Any], raw.value), raw.surrogates)
+
+
+def _reject_line(raw: RawDocument | Unreadable, rejected: Rejected, dump: str | None, *, in_bson: bool) -> bytes:
+    """One line of rejects.ndjson: the place, the reason, and the document whole."""
+    head: dict[str, object] = {} if dump is None else {"dump": dump}
+    head |= {"index": raw.index, "offset": raw.offset}
+    if rejected.job_id is not None:
+        head["jobId"] = rejected.job_id
+    head |= {"reason": rejected.reason, "detail": rejected.detail}
+    return orjson.dumps(head)[:-1] + b',"document":' + _document(raw, in_bson) + b"}\n"
+
+
+def _document(raw: RawDocument | Unreadable, in_bson: bool) -> bytes:
+    """A rejected document as Extended JSON; as text or Binary where it is too deep for that."""
+    if isinstance(raw, Unreadable):
+        return extjson.dumps(Binary(raw.raw) if in_bson else raw.raw.decode("utf-8", "replace"))
+    try:
+        return extjson.dumps(raw.value)
+    except (orjson.JSONEncodeError, RecursionError):
+        return orjson.dumps(bson.json_util.dumps(raw.value))
+
+
+def _identity(request: ConvertRequest, dumps: list[Dump]) -> Identity:
+    inputs = []
+    for dump in dumps:
+        head, tail = (None, None) if dump.size is None else checkpoints.ends(dump.path)
+        inputs.append(
+            Input(
+                # A file may be called what is no text; the name is only shown.
+                name=os.fsencode(PurePath(dump.path).name).decode("utf-8", "replace"),
+                bytes=dump.size,
+                head_sha256=head,
+                tail_sha256=tail,
+                dialect=dump.dialect,
+                compression=dump.compression,
+                encoding=dump.encoding,
+            )
+        )
+    return Identity(
+        tool=Tool(version=metadata.version("novel-backfill"), mapping=mapping.VERSION),
+        options=Options(
+            queue=request.queue, in_flight=request.in_flight, json_format=request.json_format, limit=request.limit
+        ),
+        inputs=inputs,
+    )
+
+
+def _refuse_another_run(request: ConvertRequest, identity: Identity, before: Identity, state: State) -> None:
+    found = differences(before, identity)
+    if not found:
+        found = [
+            f"the dump {PurePath(path).name}: what was read of it last differs"
+            for path, position in zip(request.dumps, state.positions, strict=True)
+            if position.window is not None and checkpoints.window(path, position.bytes) != position.window
+        ]
+    if found:
+        raise CheckpointMismatch(
+            f"{request.out} can't be gone on with: {'; '.join(found)}. Resume with what it was begun with, "
+            "or start over with --overwrite"
+        )
+
+
+def _finished_before(request: ConvertRequest, identity: Identity) -> Summary:
+    """What ``resume`` says of a finished bundle, provided that it is of these dumps and options."""
+    path = Path(request.out, MANIFEST)
+    try:
+        manifest = Manifest.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise CheckpointMismatch(f"{path} can't be read: start over with --overwrite") from error
+    found = differences(manifest.model_copy(update={"tool": identity.tool}), identity)
+    if found:
+        raise CheckpointMismatch(
+            f"{request.out} holds the finished bundle of another run: {'; '.join(found)}. "
+            "Choose another --out, or replace it with --overwrite"
+        )
+    return _summary(request, manifest.counts, manifest.files, already_finished=True)
+
+
+def _summary(
+    request: ConvertRequest, counts: Counts, files: Mapping[str, FileEntry], *, already_finished: bool = False
+) -> Summary:
+    return Summary(
+        out=request.out,
+        dry_run=request.dry_run,
+        finished=not request.dry_run,
+        already_finished=already_finished,
+        **counts.model_dump(),
+        files={
+            name: FileSummary(documents=entry.documents, bytes=entry.bytes)
+            for name, entry in files.items()
+            if name != REJECTS or entry.documents
+        },
+    )
+
+
+def _counts(tally: Tally) -> Counts:
+    return Counts(
+        read=tally.read,
+        accepted=tally.accepted,
+        rejected=tally.rejected,
+        repairs=tally.repairs_by_name(),
+        rejects_by_reason=tally.rejects_by_reason(),
+    )
+
+
+def peak_memory() -> int:
+    """Bytes of memory that this process held at most."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _way_on(request: ConvertRequest) -> str:
+    if request.dry_run:
+        return "nothing was written"
+    for path in filter(_is_stream, request.dumps):
+        what = "standard input" if path == "-" else path
+        return f"{what} can't be read again: save it to a file, and start over with --overwrite"
+    return f"go on with: {request.command_to_resume()}"
+
+
+def _is_stream(path: str) -> bool:
+    return path == "-" or Path(path).is_fifo()
+
+
+def _stamp(dump: Dump) -> tuple[int, int, int] | None:
+    """Changes whenever a dump's file is written to or replaced; None for a stream."""
+    if dump.size is None:
+        return None
+    try:
+        status = os.stat(dump.path)
+    except OSError:
+        return 0, 0, 0
+    return status.st_ino, status.st_size, status.st_mtime_ns

@@ -1,0 +1,376 @@
+"""The bundle's folder: files that grow, and their way to their final names.
+
+As long as a run is at work, or after it was interrupted, everything is called ``<final name>.partial``. A bundle is
+finished exactly when ``manifest.json`` exists, which is therefore the last name to appear. An older bundle that is to
+be overwritten stays whole until the new one is complete.
+"""
+
+import fcntl
+import hashlib
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from converter.errors import CheckpointMismatch, OutputError, OutputExists
+from converter.manifest import FileEntry
+
+DATA_FILES: Final = {
+    "novel_jobs": "novel_jobs.ndjson",
+    "novel_job_events": "novel_job_events.ndjson",
+    "novel_job_metrics": "novel_job_metrics.ndjson",
+    "novel_job_metadata": "novel_job_metadata.ndjson",
+}
+"""Collection -> its file in the bundle."""
+REJECTS: Final = "rejects.ndjson"
+CHECKSUMS: Final = "SHA256SUMS"
+MANIFEST: Final = "manifest.json"
+REPORTS: Final = ("report.json", "report.html", "metrics.prom")
+"""They tell of the run too, its time and memory. So they stay out of SHA256SUMS, which then is the same for the same
+input; ``verify`` holds them against the manifest and each other instead."""
+BUNDLE_FILES: Final = (
+    *DATA_FILES.values(),
+    REJECTS,
+    *REPORTS,
+    "import.sh",
+    "indexes.js",
+    "README.md",
+    CHECKSUMS,
+    MANIFEST,
+)
+"""Every name that a bundle may hold, in the order of publishing. Nothing else in the folder is ever touched."""
+CHECKPOINT: Final = "checkpoint.partial"
+LOCK: Final = "lock.partial"
+
+_GROWING: Final = (*DATA_FILES.values(), REJECTS)
+_BUFFER: Final = 1 << 20
+_AHEAD: Final = 8 << 20  # bytes after which the disk is set to work, without waiting for a checkpoint
+_PRIVATE: Final = 0o600  # the novels in the dump are nobody else's business
+
+
+def partial(name: str) -> str:
+    """The name of a bundle's file as long as the bundle isn't complete."""
+    return f"{name}.partial"
+
+
+_UNFINISHED: Final = (f"{CHECKPOINT}-journal", CHECKPOINT, *map(partial, BUNDLE_FILES))
+"""What an interrupted run leaves. SQLite's journal comes first: it must never outlive its database and meet another."""
+
+_passed: dict[str, int] = {}
+
+
+def crash_point(name: str) -> None:
+    """For tests of interruption only: dies here by SIGKILL if ``BACKFILL_CRASH_AT`` is ``name`` or ``name:nth``.
+
+    Without a number the first passing is the fatal one. The points: ``started`` (the first checkpoint is made),
+    ``written`` (handed to the system), ``synced`` (each file), ``committed`` (each checkpoint), ``removed`` (each
+    file), ``renamed`` (each file), ``published`` (all but the clearing up).
+    """
+    point, _, nth = os.environ.get("BACKFILL_CRASH_AT", "").partition(":")
+    if point == name:
+        _passed[name] = _passed.get(name, 0) + 1
+        if _passed[name] == int(nth or 1):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Output:
+    """One growing NDJSON file: appended to, synced, and cut back to what a checkpoint remembers.
+
+    Its SHA-256 is kept running while it grows, so that it costs no second reading.
+    """
+
+    def __init__(self, path: str, *, keep: FileEntry | None = None) -> None:
+        """Opens the file at ``path``, empty or cut back to ``keep``.
+
+        Raises ``CheckpointMismatch`` when what is to be kept isn't what it was.
+        """
+        self.path = path
+        self.documents = 0
+        self.bytes = 0
+        self._sha256 = hashlib.sha256()
+        with _writing(path):
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _PRIVATE)
+            try:
+                if keep is not None:
+                    self._verify(descriptor, keep)
+                if path != os.devnull:
+                    os.ftruncate(descriptor, self.bytes)
+                os.lseek(descriptor, self.bytes, os.SEEK_SET)
+                self._begun = self.bytes
+            except BaseException:
+                os.close(descriptor)
+                raise
+            self._file = os.fdopen(descriptor, "wb", _BUFFER)
+
+    def _verify(self, descriptor: int, keep: FileEntry) -> None:
+        """hashlib can't save its state, so what is kept is read once. That also proves it undamaged."""
+        while self.bytes < keep.bytes and (piece := os.read(descriptor, min(_BUFFER, keep.bytes - self.bytes))):
+            self._sha256.update(piece)
+            self.bytes += len(piece)
+        if (self.bytes, self._sha256.hexdigest()) != (keep.bytes, keep.sha256):
+            raise CheckpointMismatch(f"{self.path} isn't what the last checkpoint left: start over with --overwrite")
+        self.documents = keep.documents
+
+    def append(self, line: bytes) -> None:
+        """Adds one document, its newline included."""
+        try:
+            self._file.write(line)
+        except OSError as error:
+            raise _output_error(self.path, error) from error
+        self._sha256.update(line)
+        self.documents += 1
+        self.bytes += len(line)
+        if self.bytes - self._begun >= _AHEAD:
+            self._begin_writing()
+
+    def _begin_writing(self) -> None:
+        """Linux answers this hint by starting to write and returning: so a sync finds little left to wait for."""
+        self.flush()
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self._file.fileno(), self._begun, self.bytes - self._begun, os.POSIX_FADV_DONTNEED)
+        self._begun = self.bytes
+
+    def flush(self) -> None:
+        """Hands what is buffered to the operating system."""
+        with _writing(self.path):
+            self._file.flush()
+
+    def sync(self) -> None:
+        """Returns when what was flushed is on the disk."""
+        with _writing(self.path):
+            os.fsync(self._file.fileno())
+
+    def entry(self) -> FileEntry:
+        """What the file holds now."""
+        return FileEntry(documents=self.documents, bytes=self.bytes, sha256=self._sha256.hexdigest())
+
+    def close(self) -> None:
+        """Says nothing about what can no longer be written: only what was synced counts."""
+        with suppress(OSError):
+            self._file.close()
+
+
+class Outputs:
+    """The NDJSON files of one run: the four collections' and the rejects. A context manager."""
+
+    def __init__(self, files: dict[str, Output]) -> None:
+        self._files = files
+
+    @classmethod
+    def start(cls, folder: Path) -> Self:
+        """New, empty files."""
+        return cls(_open_all(lambda name: Output(str(folder / partial(name)))))
+
+    @classmethod
+    def reopen(cls, folder: Path, entries: Mapping[str, FileEntry]) -> Self:
+        """The files as a checkpoint left them. Raises ``CheckpointMismatch`` where they aren't so any more."""
+        return cls(_open_all(lambda name: Output(str(folder / partial(name)), keep=entries[name])))
+
+    @classmethod
+    def discarded(cls) -> Self:
+        """Files that are counted and thrown away, for ``--dry-run``."""
+        return cls(_open_all(lambda name: Output(os.devnull)))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for file in self._files.values():
+            file.close()
+
+    def append(self, collection: str, line: bytes) -> None:
+        """Adds one document of a collection, its newline included."""
+        self._files[DATA_FILES[collection]].append(line)
+
+    def reject(self, line: bytes) -> None:
+        """Adds one reject, its newline included."""
+        self._files[REJECTS].append(line)
+
+    @property
+    def bytes(self) -> int:
+        """The length of all files together."""
+        return sum(file.bytes for file in self._files.values())
+
+    def sync(self) -> None:
+        """Returns when everything appended so far is on the disk."""
+        for file in self._files.values():
+            file.flush()
+        crash_point("written")
+        for file in self._files.values():
+            file.sync()
+            crash_point("synced")
+
+    def entries(self) -> dict[str, FileEntry]:
+        """File name -> what it holds now."""
+        return {name: file.entry() for name, file in self._files.items()}
+
+
+def _open_all(open_one: Callable[[str], Output]) -> dict[str, Output]:
+    """All the files, or none: what was opened is closed again when one can't be."""
+    with ExitStack() as stack:
+        files = {name: stack.enter_context(closing(open_one(name))) for name in _GROWING}
+        stack.pop_all()
+    return files
+
+
+class Bundle:
+    """The folder of one bundle, held by this process alone. A context manager."""
+
+    def __init__(self, folder: Path) -> None:
+        """Makes the folder if need be, and locks it.
+
+        Raises ``OutputError`` where that can't be done, ``OutputExists`` when another process holds it.
+        """
+        self.folder = folder
+        with _writing(folder):
+            if not folder.is_dir():
+                nearest = next(path for path in (folder, *folder.parents) if path.exists())
+                if not nearest.is_dir():
+                    raise OutputError(f"{nearest} is a file: choose another folder with --out")
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                folder.mkdir(mode=0o700, exist_ok=True)
+                _sync(folder.parent)
+        self._lock = _lock(folder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with suppress(OSError):
+            (self.folder / LOCK).unlink()
+        os.close(self._lock)
+
+    def refuse_existing(self, *, resume: bool) -> None:
+        """Raises ``OutputExists`` rather than that anything is overwritten.
+
+        With ``resume`` there was no checkpoint to go on from, so unfinished files are worth nothing.
+        """
+        with _writing(self.folder):
+            present = set(os.listdir(self.folder))
+        unfinished = [name for name in _UNFINISHED if name in present]
+        if unfinished and not resume:
+            raise OutputExists(
+                f"{self.folder} holds what an interrupted run left ({unfinished[0]}): "
+                "go on with --resume, or start over with --overwrite"
+            )
+        existing = [name for name in (MANIFEST, *BUNDLE_FILES) if name in present]
+        if existing:
+            what = "a bundle" if existing[0] == MANIFEST else "a file that is called like one of a bundle's"
+            raise OutputExists(
+                f"{self.folder} holds {what} ({existing[0]}): replace it with --overwrite, or choose another --out"
+            )
+
+    def clear(self) -> None:
+        """Removes what an earlier run left unfinished. A finished bundle stays until the new one is complete."""
+        self._remove(_UNFINISHED)
+
+    def add(self, name: str, content: bytes, *, executable: bool = False) -> str:
+        """Writes one of the files that don't grow, synced, under its partial name. Returns its SHA-256."""
+        path = self.folder / partial(name)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        with _writing(path), os.fdopen(os.open(path, flags, 0o700 if executable else _PRIVATE), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        return hashlib.sha256(content).hexdigest()
+
+    def verify(self, checksums: Mapping[str, str]) -> None:
+        """Raises ``CheckpointMismatch`` unless each file, published or not, has the SHA-256 that it should have."""
+        for name, expected in checksums.items():
+            path = self.folder / partial(name)
+            if not path.exists():
+                path = self.folder / name
+            with _writing(path):
+                if not path.exists():
+                    raise CheckpointMismatch(f"{path} is missing: start over with --overwrite")
+                with path.open("rb") as file:
+                    found = hashlib.file_digest(file, "sha256").hexdigest()
+            if found != expected:
+                raise CheckpointMismatch(f"{path} isn't what the last checkpoint left: start over with --overwrite")
+
+    def publish(self, names: Mapping[str, str]) -> None:
+        """Gives the files in ``names`` their final names, the manifest last, and removes what is left of the run.
+
+        What a crash left half done is finished by calling it again.
+        """
+        pending = [name for name in BUNDLE_FILES if name in names and (self.folder / partial(name)).exists()]
+        # An older bundle stops being called finished before the first of its files is replaced.
+        self._remove([name for name in (MANIFEST, CHECKSUMS) if name in pending])
+        self._remove([name for stale in BUNDLE_FILES if stale not in names for name in (stale, partial(stale))])
+        for name in pending:
+            if name == MANIFEST:
+                _sync(self.folder)
+            with _writing(self.folder / name):
+                os.replace(self.folder / partial(name), self.folder / name)
+            crash_point("renamed")
+        _sync(self.folder)
+        crash_point("published")
+        self.clear()
+
+    def _remove(self, names: Iterable[str]) -> None:
+        removed = False
+        for name in names:
+            with _writing(self.folder / name), suppress(FileNotFoundError):
+                (self.folder / name).unlink()
+                removed = True
+                crash_point("removed")
+        if removed:
+            _sync(self.folder)
+
+
+def _sync(folder: Path) -> None:
+    """Makes names durable: a new one, a rename or a removal is on the disk only when the folder is."""
+    with _writing(folder):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _lock(folder: Path) -> int:
+    """The descriptor that holds the lock. The kernel ends it with its owner, however that one dies."""
+    path = folder / LOCK
+    with _writing(path):
+        while True:
+            with ExitStack() as stack:
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _PRIVATE)
+                stack.callback(os.close, descriptor)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    owner = os.read(descriptor, 20).decode("ascii", "replace").strip() or "unknown"
+                    raise OutputExists(
+                        f"{folder} is in use by another process, {owner}: wait for it, or choose another --out"
+                    ) from None
+                if _is_still(path, descriptor):  # else its owner finished between our two calls, and removed it
+                    os.ftruncate(descriptor, 0)
+                    os.write(descriptor, f"{os.getpid()}\n".encode())
+                    stack.pop_all()
+                    return descriptor
+
+
+def _is_still(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+@contextmanager
+def _writing(path: Path | str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _output_error(path, error) from error
+
+
+def _output_error(path: Path | str, error: OSError) -> OutputError:
+    return OutputError(f"{path} can't be written: {error.strerror or error}")

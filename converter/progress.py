@@ -1,0 +1,195 @@
+"""How far a run has come, and how that is shown.
+
+``Progress`` is the state: the loop tells it what has been done and it knows nothing of screens. The renderers below
+only read it. ``displayed`` ties one to the other for the length of a run.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal, TextIO
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Column, Table
+from rich.text import Text
+
+Mode = Literal["auto", "live", "plain", "json", "none"]
+
+LIVE_INTERVAL = 0.5
+"""Seconds between two drawings of the live bar: each costs some milliseconds."""
+LINE_INTERVAL = 5.0
+"""Seconds between two lines, plain or JSON."""
+SETTLING = 1.0
+"""Seconds of new work before a rate, and with it an ETA, is believed."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """What a run has done so far, over all its dumps and, after ``--resume``, over all its attempts.
+
+    ``total_bytes`` is what the dumps take on disk, compressed if they are; None when unknown (standard input).
+    Rates count only the work of this process, from its first finished document on.
+    """
+
+    clock: Callable[[], float] = time.monotonic
+    done_bytes: int = 0
+    total_bytes: int | None = None
+    documents: int = 0
+    batch: int = 1
+    rejects: int = 0
+    repairs: int = 0
+    show: Callable[["Progress"], None] | None = None
+    interval: float = LINE_INTERVAL
+    _first: tuple[float, int, int] | None = field(default=None, init=False)
+    _due: float = field(default=0.0, init=False)
+
+    def advance(self, *, done_bytes: int, documents: int, rejects: int, repairs: int) -> None:
+        """Takes over the run's totals, and shows them when the time has come. Cheap enough for every document."""
+        self.done_bytes = done_bytes
+        self.documents = documents
+        self.rejects = rejects
+        self.repairs = repairs
+        now = self.clock()
+        if self._first is None:
+            self._first = (now, done_bytes, documents)
+            self._due = now + min(self.interval, SETTLING)
+        elif now >= self._due:
+            self._due = now + self.interval
+            if self.show is not None:
+                self.show(self)
+
+    def finish(self) -> None:
+        """Shows the state once more: a run's last line is its true one."""
+        if self.show is not None and self._first is not None:
+            self.show(self)
+
+    def _rate(self, before: int, now: int) -> float | None:
+        elapsed = self.elapsed
+        return (now - before) / elapsed if elapsed >= SETTLING else None
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since this process finished its first document."""
+        return self.clock() - self._first[0] if self._first else 0.0
+
+    @property
+    def documents_per_second(self) -> float | None:
+        """None until it can be told."""
+        return self._rate(self._first[2], self.documents) if self._first else None
+
+    @property
+    def bytes_per_second(self) -> float | None:
+        """None until it can be told."""
+        return self._rate(self._first[1], self.done_bytes) if self._first else None
+
+    @property
+    def fraction(self) -> float | None:
+        """How much of the dumps has been read, 0 to 1; None when their size is unknown."""
+        if self.total_bytes is None:
+            return None
+        return min(self.done_bytes / self.total_bytes, 1.0) if self.total_bytes else 1.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """The time the rest will take at this process' rate; None until it can be told."""
+        rate = self.bytes_per_second
+        if self.total_bytes is None or not rate:
+            return None
+        return max(self.total_bytes - self.done_bytes, 0) / rate
+
+
+@contextmanager
+def displayed(mode: Mode, stream: TextIO | None = None) -> Iterator[Progress]:
+    """A ``Progress`` that is shown on ``stream`` (standard error) while the block runs.
+
+    ``auto`` is the live bar on a terminal and plain lines elsewhere. A stream that can't be written to any more
+    stops the display, never the run.
+    """
+    stream = sys.stderr if stream is None else stream
+    console = Console(file=stream)
+    if mode == "auto":
+        mode = "live" if console.is_terminal and not console.is_dumb_terminal else "plain"
+    progress = Progress()
+    if mode == "live":
+        # Drawn only when told to, in this thread: the run stays single-threaded.
+        live = Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
+        progress.interval = LIVE_INTERVAL
+        progress.show = _until_closed(progress, lambda state: live.update(_picture(state), refresh=True))
+        with live:
+            try:
+                yield progress
+            finally:
+                progress.finish()
+        return
+    if mode != "none":
+        line = _plain_line if mode == "plain" else _json_line
+        progress.show = _until_closed(progress, lambda state: print(line(state), file=stream, flush=True))
+    try:
+        yield progress
+    finally:
+        progress.finish()
+
+
+def _until_closed(progress: Progress, show: Callable[[Progress], None]) -> Callable[[Progress], None]:
+    def guarded(state: Progress) -> None:
+        try:
+            show(state)
+        except (OSError, ValueError):  # the reader of our stderr has gone, or it was closed
+            progress.show = None
+
+    return guarded
+
+
+def _picture(state: Progress) -> Group:
+    """Two lines, so that everything fits on a narrow terminal."""
+    far, *details = _words(state)
+    left = state.seconds_left
+    bar = Table.grid(Column(no_wrap=True), Column(ratio=1), Column(no_wrap=True), padding=(0, 1), expand=True)
+    bar.add_row(far, ProgressBar(state.total_bytes, state.done_bytes), "" if left is None else f"ETA {_duration(left)}")
+    return Group(bar, Text("  ".join(details), no_wrap=True, overflow="ellipsis"))
+
+
+def _plain_line(state: Progress) -> str:
+    far, *details = _words(state)
+    left = state.seconds_left
+    return "  ".join([far, *([] if left is None else [f"ETA {_duration(left)}"]), *details])
+
+
+def _words(state: Progress) -> list[str]:
+    """What both the bar and the plain line say: first how far, then the details."""
+    fraction, rate, speed = state.fraction, state.documents_per_second, state.bytes_per_second
+    words = [f"{state.done_bytes / 1e6:,.1f} MB" if fraction is None else f"{100 * fraction:.1f} %"]
+    words.append(f"{state.documents:,} jobs")
+    if rate is not None and speed is not None:
+        words.append(f"{rate:,.1f} jobs/s  {speed / 1e6:,.1f} MB/s")
+    words.append(f"batch {state.batch:,}")
+    words.append(f"rejects {state.rejects:,}")
+    words.append(f"repairs {state.repairs:,}")
+    return words
+
+
+def _json_line(state: Progress) -> str:
+    return json.dumps(
+        {
+            "bytes": state.done_bytes,
+            "total_bytes": state.total_bytes,
+            "documents": state.documents,
+            "batch": state.batch,
+            "rejects": state.rejects,
+            "repairs": state.repairs,
+            "documents_per_second": state.documents_per_second,
+            "bytes_per_second": state.bytes_per_second,
+            "seconds_left": state.seconds_left,
+        }
+    )
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}"
