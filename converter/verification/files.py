@@ -1,0 +1,86 @@
+"""A bundle's files as a whole: its manifest, which are there, their sizes and checksums."""
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Final
+
+from pydantic import ValidationError
+
+from converter.errors import BackfillError
+from converter.manifest import Manifest
+from converter.outputs import BUNDLE_FILES, CHECKSUMS, DATA_FILES, MANIFEST, REJECTS, REPORTS
+from converter.verification.findings import Proof, shown
+
+_CHECKSUM_LINE: Final = re.compile(r"([0-9a-f]{64}) [ *](.+)")
+
+
+def read_manifest(bundle: Path) -> Manifest:
+    """What the bundle says of itself. Raises ``BackfillError`` when ``bundle`` is none."""
+    path = bundle / MANIFEST
+    if not bundle.is_dir():
+        raise BackfillError(f"{bundle} is no folder: give the folder that convert made")
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        unfinished = any(bundle.glob("*.partial"))
+        way_out = "its conversion was interrupted, go on with convert --resume" if unfinished else "this is no bundle"
+        raise BackfillError(f"{path} is missing: {way_out}") from None
+    except OSError as error:
+        raise BackfillError(f"{path} can't be read: {error.strerror or error}") from error
+    except ValidationError as error:
+        problem = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        what = shown(": ".join([".".join(map(str, problem["loc"])), problem["msg"]]).removeprefix(": "))
+        raise BackfillError(f"{path} is no manifest of novel-backfill ({what}): get the bundle again") from None
+
+
+def check_files(bundle: Path, manifest: Manifest, proof: Proof) -> None:
+    """Every file that the manifest or SHA256SUMS name is there, and is what they say."""
+    listed = _checksums(bundle, proof)
+    for name in (*DATA_FILES.values(), *([REJECTS] if manifest.counts.rejected else [])):
+        proof.expect(name in manifest.files, "files", MANIFEST, None, f"{name} is not in it")
+    for name in sorted({*manifest.files, MANIFEST} - listed.keys()):
+        proof.problem("checksums", CHECKSUMS, None, f"{shown(name)} is not in it")
+    for name in sorted({*manifest.files, *listed}):
+        _check_file(bundle, name, manifest, listed.get(name), proof)
+    for path in sorted(bundle.iterdir()):
+        if path.name.endswith(".partial"):
+            proof.warn(path.name, "left by a conversion that was interrupted, or is at work")
+        elif path.name not in {*manifest.files, *listed, *REPORTS, MANIFEST, CHECKSUMS}:
+            proof.warn(path.name, f"not in {CHECKSUMS}" if path.name in BUNDLE_FILES else "not a file of the bundle")
+
+
+def _check_file(bundle: Path, name: str, manifest: Manifest, checksum: str | None, proof: Proof) -> None:
+    path = bundle / name
+    if Path(name).name != name:
+        proof.problem("files", name, None, "outside the bundle")
+        return
+    missing = "this is no file" if path.exists() else "the file is missing"
+    proof.expect(path.is_file(), "files", name, None, missing)
+    if not path.is_file():
+        return
+    entry = manifest.files.get(name)
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if checksum is not None:
+        proof.expect(found == checksum, "checksums", name, None, f"the checksum is not the one in {CHECKSUMS}")
+    if entry is not None:
+        size = path.stat().st_size
+        proof.expect(size == entry.bytes, "checksums", name, None, f"{size:,} bytes, the manifest says {entry.bytes:,}")
+        proof.expect(found == entry.sha256, "checksums", name, None, "the checksum is not the one in the manifest")
+
+
+def _checksums(bundle: Path, proof: Proof) -> dict[str, str]:
+    """File name -> checksum, as SHA256SUMS has them."""
+    path = bundle / CHECKSUMS
+    proof.expect(path.is_file(), "files", CHECKSUMS, None, "the file is missing")
+    listed = {}
+    if path.is_file():
+        with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
+            for number, line in enumerate(file, 1):
+                match = _CHECKSUM_LINE.fullmatch(line.rstrip("\n"))
+                if match:
+                    listed[match[2]] = match[1]
+                else:
+                    proof.problem("checksums", CHECKSUMS, number, "not a checksum, two spaces and a file's name")
+    return listed

@@ -1,0 +1,60 @@
+"""The reports, which tell of the run and so have no checksum: held against the manifest and against each other."""
+
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from converter.manifest import Manifest
+from converter.outputs import DATA_FILES, REPORTS
+from converter.report.files import report_files
+from converter.verification.findings import Proof
+
+
+def check_reports(bundle: Path, manifest: Manifest, proof: Proof) -> None:
+    """``report.json`` says what the manifest says, and the others show what it says."""
+    texts = {}
+    for name in REPORTS:
+        path = bundle / name
+        proof.expect(path.is_file(), "files", name, None, "the file is missing")
+        if path.is_file():
+            texts[name] = path.read_bytes()
+    if "report.json" not in texts:
+        return
+    try:
+        report = orjson.loads(texts["report.json"])
+        figures = _figures(report)
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+        proof.problem("reports", "report.json", None, "this is no report of novel-backfill")
+        return
+    for what, expected in _expected(manifest).items():
+        proof.expect(figures[what] == expected, "reports", "report.json", None, f"{what} are not the manifest's")
+    # Another version may word a report in another way.
+    if manifest.tool.version != metadata.version("novel-backfill"):
+        return
+    for name, text in report_files(report).items():
+        same = texts.get(name) in (None, text.encode("utf-8", "replace"))
+        proof.expect(same, "reports", name, None, "this isn't what convert writes for the figures in report.json")
+
+
+def _figures(report: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "counts": {name: report["counts"][name] for name in ("read", "accepted", "rejected")},
+        "repairs": {name: cases["total"] for name, cases in report["repairs"].items()},
+        "rejects": {reason: cases["total"] for reason, cases in report["rejects"].items()},
+        "documents": {name: sizes["documents"] for name, sizes in report["collections"].items()},
+        "bytes": {name: sizes["bytes"] for name, sizes in report["collections"].items()},
+    }
+
+
+def _expected(manifest: Manifest) -> dict[str, Any]:
+    counts = manifest.counts
+    files = {collection: manifest.files[name] for collection, name in DATA_FILES.items() if name in manifest.files}
+    return {
+        "counts": {"read": counts.read, "accepted": counts.accepted, "rejected": counts.rejected},
+        "repairs": counts.repairs,
+        "rejects": counts.rejects_by_reason,
+        "documents": {collection: entry.documents for collection, entry in files.items()},
+        "bytes": {collection: entry.bytes for collection, entry in files.items()},
+    }
