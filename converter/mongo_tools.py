@@ -97,7 +97,7 @@ def export(request: ExportRequest) -> int:
         message = f"{growing} exists: another export is running, or one was killed; in the second case remove it"
         raise OutputExists(message) from None
     except OSError as error:
-        raise OutputError(f"{growing}: {error.strerror}") from None
+        raise OutputError(f"{out} can't be written: {error.strerror}; give another --out") from None
     try:
         with _config_file(uri) as config:
             arguments = [f"--config={config}", f"--collection={COLLECTION}", "--jsonArray", f"--out={growing}"]
@@ -113,7 +113,9 @@ def export(request: ExportRequest) -> int:
 
 def _given(uri: SecretStr | None, variable: str) -> str:
     if uri is None or not uri.get_secret_value():
-        raise UsageError(f"no database given: set {variable} (mongodb://user:password@host/database), or give --uri")
+        raise UsageError(
+            f"no database given: set {variable} to mongodb://host/database, with user:password@ before host, or give --uri"
+        )
     return uri.get_secret_value()
 
 
@@ -146,8 +148,8 @@ class _Secrets:
         )
         if parts is None or not uri.isprintable():
             raise UsageError(
-                f"{variable} is not of the form mongodb://user:password@host/database; in user, password and options, "
-                "write / as %2F, ? as %3F, @ as %40 and % as %25"
+                f"{variable} is not of the form mongodb://host/database, with user:password@ before host; "
+                "in user, password and options, write / as %2F, ? as %3F, @ as %40 and % as %25"
             )
         if not parts["database"]:
             raise UsageError(f"{variable} names no database; add it behind the host: mongodb://host/database")

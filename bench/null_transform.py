@@ -1,0 +1,27 @@
+"""The yardstick: read every document of a --jsonArray dump with ijson and write it with orjson, no mapping at all.
+
+The most that a plain streaming program in Python reaches. Usage: python bench/null_transform.py DUMP OUT
+"""
+
+import sys
+from decimal import Decimal
+
+import ijson
+import orjson
+
+
+def plain(value: object) -> float:
+    """ijson reads fractions as Decimal, which orjson leaves to its caller."""
+    if isinstance(value, Decimal):
+        return float(value)
+    raise TypeError(type(value))
+
+
+def main(dump: str, out: str) -> None:
+    with open(dump, "rb") as source, open(out, "wb") as target:
+        for document in ijson.get_backend("yajl2_c").items(source, "item"):
+            target.write(orjson.dumps(document, default=plain, option=orjson.OPT_APPEND_NEWLINE))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
