@@ -179,6 +179,7 @@ COMMANDS = {
             "overwrite": ("", "replace a bundle, or what an interrupted run left"),
             "limit": ("N", "stop after N documents"),
             "batch_size": ("N", "documents between two checkpoints"),
+            "workers": ("N", "processes that convert (default: the processors there are, 1 for a small dump)"),
             "queue": ("NAME", "the field queue of every job"),
             "in_flight": ("", "jobs that had not ended: keep them, or fail them with a record that says why"),
             "json_format": ("", "Extended JSON of the four files"),

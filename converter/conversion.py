@@ -2,40 +2,48 @@
 
 import os
 import re
-import resource
 import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from importlib import metadata
 from itertools import islice
 from pathlib import Path, PurePath
-from typing import Any, Literal, Self, cast
+from typing import Literal, Self
 
-import bson.json_util
-import orjson
-from bson import Binary, ObjectId
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from converter import checkpoint as checkpoints
-from converter import contracts, extjson, mapping
+from converter import mapping
 from converter.checkpoint import Checkpoint, Position, State
-from converter.dump import Dump, RawDocument, Unreadable
-from converter.errors import CheckpointMismatch, DumpError, Interrupted, OutputError, TooManyRejects, UsageError
+from converter.dump import Dump, read
+from converter.engines import Document, Engine, Step, engine
+from converter.errors import (
+    CheckpointMismatch,
+    DumpError,
+    Interrupted,
+    OutputError,
+    TooManyRejects,
+    UsageError,
+    WorkerDied,
+)
 from converter.handoff import EXECUTABLE, bundle_files
 from converter.interruption import noticed
 from converter.manifest import Counts, FileEntry, Identity, Input, Manifest, Options, Tool, differences
-from converter.mapping import Converted, Rejected, map_job
+from converter.mapping import Rejected
 from converter.outputs import CHECKPOINT, CHECKSUMS, MANIFEST, REJECTS, REPORTS, Bundle, Outputs, crash_point
 from converter.progress import Mode, Progress
 from converter.report import Facts, report_json
 from converter.report.files import report_files
 from converter.report.tally import Tally
+from converter.transformation import Accepted, Refused, Task, refused
 
 CHECKPOINT_BYTES = 64 << 20
 """Bytes of output after which a checkpoint is due, however few the documents."""
+LARGE_BYTES = 16 << 20
+"""Bytes of dumps from which other processes pay: starting them takes as long as converting some megabytes."""
 SHARE_FROM = 100
 """Documents after which a share of rejects means something."""
 
@@ -54,6 +62,7 @@ class ConvertRequest(BaseModel, frozen=True, strict=True, extra="forbid"):
     overwrite: bool = False
     limit: int | None = Field(default=None, ge=0)
     batch_size: int = Field(default=5000, ge=1)
+    workers: int | None = Field(default=None, ge=1, le=256)
     queue: str = Field(default="novel-generation", min_length=1)
     in_flight: Literal["keep", "fail"] = "keep"
     json_format: Literal["relaxed", "canonical"] = "relaxed"
@@ -164,7 +173,16 @@ def _convert(
         outputs = stack.enter_context(Outputs.reopen(bundle.folder, state.files))
 
     run = _Run(
-        request, dumps, identity, outputs, checkpoint, progress, list(state.positions), Tally.from_json(state.tally)
+        request,
+        dumps,
+        identity,
+        outputs,
+        checkpoint,
+        progress,
+        list(state.positions),
+        Tally.from_json(state.tally),
+        engine(_workers(request, dumps)),
+        _task(request, identity),
     )
     try:
         run.convert()
@@ -191,7 +209,18 @@ def _rehearse(
     state = State(positions=[Position() for _ in dumps], files=outputs.entries(), tally=Tally().to_json())
     checkpoint = stack.enter_context(Checkpoint(None))
     checkpoint.create(identity, state)
-    run = _Run(request, dumps, identity, outputs, checkpoint, progress, list(state.positions), Tally())
+    run = _Run(
+        request,
+        dumps,
+        identity,
+        outputs,
+        checkpoint,
+        progress,
+        list(state.positions),
+        Tally(),
+        engine(_workers(request, dumps)),
+        _task(request, identity),
+    )
     run.convert()
     return _summary(request, _counts(run.tally), outputs.entries())
 
@@ -208,7 +237,9 @@ class _Run:
     progress: Progress
     positions: list[Position]
     tally: Tally
-    _last: tuple[int, RawDocument | Unreadable] | None = None  # the number of its dump, and the document done last
+    engine: Engine
+    task: Task
+    _last: tuple[int, Document] | None = None  # the number of its dump, and the document done last
     _before: int = 0  # bytes of the dumps before that
     _stamps: list[tuple[int, int, int] | None] = field(init=False)
     _begun: tuple[float, int, int] = field(init=False)  # the clock, documents and bytes when this process took over
@@ -221,14 +252,15 @@ class _Run:
         """Converts all documents that are left, and makes a checkpoint every now and then."""
         sizes = [dump.size for dump in self.dumps]
         self.progress.total_bytes = None if None in sizes else sum(size for size in sizes if size is not None)
-        options = mapping.Options(queue=self.request.queue, in_flight=self.request.in_flight)
-        left = None if self.request.limit is None else self.request.limit - self.tally.read
         unsaved, saved_bytes = 0, self.outputs.bytes
         self._judge_rejects()
         try:
-            with noticed() as interruption:
-                for number, raw in islice(self._documents(), left):
-                    self._take(number, raw, options)
+            with noticed() as interruption, closing(self.engine.run(self._documents(), self.task)) as outcomes:
+                for number, document, result in outcomes:
+                    if document is None or result is None:
+                        self._finish_dump(number)
+                        continue
+                    self._take(number, document, result)
                     unsaved += 1
                     if unsaved == self.request.batch_size or self.outputs.bytes - saved_bytes >= CHECKPOINT_BYTES:
                         self.save()
@@ -237,6 +269,9 @@ class _Run:
                     if interruption.requested:
                         self.save()
                         raise Interrupted(f"interrupted after {self.tally.read:,} documents; {_way_on(self.request)}")
+        except WorkerDied as error:
+            self.save()
+            raise WorkerDied(f"{error}; {_way_on(self.request)}") from error
         except DumpError as error:
             self._refuse_changed_dumps()
             self.save()
@@ -291,53 +326,52 @@ class _Run:
             seconds=time.monotonic() - self._begun[0],
             documents=self.tally.read - self._begun[1],
             dump_bytes=sum(position.bytes for position in self.positions) - self._begun[2],
-            peak_memory_bytes=peak_memory(),
+            peak_memory_bytes=self.engine.peak_memory(),
         )
 
-    def _documents(self) -> Iterator[tuple[int, RawDocument | Unreadable]]:
-        """What is left of each dump, with the dump's number."""
-        for number, dump in enumerate(self.dumps):
-            position = self.positions[number]
+    def _documents(self) -> Iterator[Step]:
+        """What is left of each dump, with the dump's number, and a ``None`` behind it. It may run ahead of the rest."""
+        left = sys.maxsize if self.request.limit is None else self.request.limit - self.tally.read
+        for number, (dump, position) in enumerate(zip(self.dumps, list(self.positions), strict=True)):
             if not position.complete:
-                for raw in dump.documents(after=position.documents, offset=position.offset):
-                    yield number, raw
-                done = position.documents if self._last is None else self._last[1].index + 1
-                self.positions[number] = Position(documents=done, bytes=dump.size or dump.bytes_read(), complete=True)
-                self._last = None
-            self._before += self.positions[number].bytes
+                frames = dump.frames(after=position.documents, offset=position.offset)
+                for document in islice(frames, left):
+                    left -= 1
+                    yield number, document
+                if not left:
+                    return
+            yield number, None
 
-    def _position(self, number: int, raw: RawDocument | Unreadable) -> Position:
+    def _finish_dump(self, number: int) -> None:
+        dump, position = self.dumps[number], self.positions[number]
+        if not position.complete:
+            done = position.documents if self._last is None else self._last[1].index + 1
+            self.positions[number] = Position(documents=done, bytes=dump.size or dump.bytes_read(), complete=True)
+            self._last = None
+        self._before += self.positions[number].bytes
+
+    def _position(self, number: int, document: Document) -> Position:
         dump = self.dumps[number]
-        on_disk = raw.end if dump.seekable and raw.end is not None else dump.bytes_read()
+        on_disk = document.end if dump.seekable and document.end is not None else dump.bytes_read()
         read_last = None if dump.size is None else checkpoints.window(dump.path, on_disk)
-        return Position(documents=raw.index + 1, offset=raw.end, bytes=on_disk, window=read_last)
+        return Position(documents=document.index + 1, offset=document.end, bytes=on_disk, window=read_last)
 
-    def _take(self, number: int, raw: RawDocument | Unreadable, options: mapping.Options) -> None:
-        """One document's way: mapped, checked and appended, or rejected."""
-        result = transform(raw, options, self.request.json_format)
-        if isinstance(result, Transformed):
-            first = self.checkpoint.first_seen(result.identities, number, raw.index)
+    def _take(self, number: int, document: Document, result: Accepted | Refused) -> None:
+        """What became of one document: its lines, or its reject."""
+        if isinstance(result, Accepted):
+            first = self.checkpoint.first_seen(result.identities, number, document.index)
             if first is not None:
                 place = f"at index {first[1]:,} of {self.identity.inputs[first[0]].name}"
-                result = Rejected(
-                    "duplicate-job", f"a job with the same jobId or _id is {place}", result.converted.job_id
-                )
-        if isinstance(result, Rejected):
-            name = self.identity.inputs[number].name if len(self.dumps) > 1 else None
-            self.outputs.reject(_reject_line(raw, result, name, in_bson=self.dumps[number].dialect == "bson"))
-            self.tally.reject(result.reason, result.job_id)
+                duplicate = Rejected("duplicate-job", f"a job with the same jobId or _id is {place}", result.job_id)
+                result = refused(number, read(document), duplicate, self.task)
+        if isinstance(result, Refused):
+            self.outputs.reject(result.line)
+            self.tally.reject(result.rejected.reason, result.rejected.job_id)
         else:
             for collection, line in result.lines:
                 self.outputs.append(collection, line)
-            size = None if raw.offset is None or raw.end is None else raw.end - raw.offset
-            self.tally.add(
-                result.converted,
-                result.lines,
-                source=result.source,
-                source_bytes=size,
-                surrogates=result.surrogates,
-            )
-        self._last = number, raw
+            self.tally.merge(result.tally)
+        self._last = number, document
         self.progress.advance(
             done_bytes=self._before + self.dumps[number].bytes_read(),
             documents=self.tally.read,
@@ -373,57 +407,6 @@ class _Run:
                     "wait until it is complete, then start over with --overwrite",
                     path=dump.path,
                 )
-
-
-@dataclass(frozen=True, slots=True)
-class Transformed:
-    """A document that was accepted: what the mapping made of it, and the lines to write, by collection."""
-
-    converted: Converted
-    lines: list[tuple[str, bytes]]
-    source: Mapping[str, Any]
-    surrogates: int
-
-    @property
-    def identities(self) -> tuple[bytes, bytes]:
-        """What no other job may share: jobId and ``_id``."""
-        identity: ObjectId = self.converted.documents["novel_jobs"][0]["_id"]
-        return b"jobId " + self.converted.job_id.encode("utf-8", "surrogatepass"), b"_id " + identity.binary
-
-
-def transform(
-    raw: RawDocument | Unreadable, options: mapping.Options, json_format: extjson.Mode
-) -> Transformed | Rejected:
-    """All that can be done to one document without knowing the others. Pure, so it can be done anywhere."""
-    if isinstance(raw, Unreadable):
-        return Rejected(raw.reason, raw.detail)
-    converted = map_job(raw.value, options)
-    if isinstance(converted, Rejected):
-        return converted
-    lines = contracts.check(converted, json_format)
-    if isinstance(lines, Rejected):
-        return lines
-    return Transformed(converted, lines, cast(Mapping[str, Any], raw.value), raw.surrogates)
-
-
-def _reject_line(raw: RawDocument | Unreadable, rejected: Rejected, dump: str | None, *, in_bson: bool) -> bytes:
-    """One line of rejects.ndjson: the place, the reason, and the document whole."""
-    head: dict[str, object] = {} if dump is None else {"dump": dump}
-    head |= {"index": raw.index, "offset": raw.offset}
-    if rejected.job_id is not None:
-        head["jobId"] = rejected.job_id
-    head |= {"reason": rejected.reason, "detail": rejected.detail}
-    return orjson.dumps(head)[:-1] + b',"document":' + _document(raw, in_bson) + b"}\n"
-
-
-def _document(raw: RawDocument | Unreadable, in_bson: bool) -> bytes:
-    """A rejected document as Extended JSON; as text or Binary where it is too deep for that."""
-    if isinstance(raw, Unreadable):
-        return extjson.dumps(Binary(raw.raw) if in_bson else raw.raw.decode("utf-8", "replace"))
-    try:
-        return extjson.dumps(raw.value)
-    except (orjson.JSONEncodeError, RecursionError):
-        return orjson.dumps(bson.json_util.dumps(raw.value))
 
 
 def _identity(request: ConvertRequest, dumps: list[Dump]) -> Identity:
@@ -509,10 +492,18 @@ def _counts(tally: Tally) -> Counts:
     )
 
 
-def peak_memory() -> int:
-    """Bytes of memory that this process held at most."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+def _workers(request: ConvertRequest, dumps: list[Dump]) -> int:
+    """As many as asked for; else one for each processor that this process may use, but one for a small dump."""
+    if request.workers is not None:
+        return request.workers
+    known = sum(dump.size or 0 for dump in dumps)
+    return len(os.sched_getaffinity(0)) if known >= LARGE_BYTES else 1
+
+
+def _task(request: ConvertRequest, identity: Identity) -> Task:
+    options = mapping.Options(queue=request.queue, in_flight=request.in_flight)
+    names = tuple(dump.name for dump in identity.inputs) if len(identity.inputs) > 1 else ()
+    return Task(options, request.json_format, names)
 
 
 def _way_on(request: ConvertRequest) -> str:

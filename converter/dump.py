@@ -30,7 +30,7 @@ from converter.json_text import (
     opening_brackets,
     replace_surrogates,
 )
-from converter.sources import EXPORT_AGAIN, Source
+from converter.sources import EXPORT_AGAIN, Origin, Source
 
 try:
     _yajl: Any = ijson.get_backend("yajl2_c")
@@ -97,6 +97,36 @@ class Unreadable:
     reason: Reason
     detail: str
     raw: bytes
+    in_bson: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Framed:
+    """A document that was found and not yet read: ``read`` makes one of the others of it, anywhere and at any time."""
+
+    index: int
+    offset: int | None
+    end: int | None
+    data: bytes
+    in_bson: bool
+    origin: Origin
+
+
+def read(document: Framed | RawDocument | Unreadable) -> RawDocument | Unreadable:
+    """The document with its values. Raises DumpError for one that can't be read."""
+    if not isinstance(document, Framed):
+        return document
+    if document.in_bson:
+        return _bson_document(document)
+    value = fastlane.read(document.data)
+    if value is not None:
+        return RawDocument(document.index, document.offset, document.end, value)
+    text = Text(iter([document.data]), document.offset or 0)
+    reader = _JsonReader(
+        document.origin, text, in_array=False, fast=False, framing=False, index=document.index, after=0
+    )
+    text.skip_white()
+    return reader.read_object()
 
 
 class Dump:
@@ -151,12 +181,20 @@ class Dump:
         return self._reader.read_fast if self._reader else 0
 
     def documents(self, *, after: int = 0, offset: int | None = None) -> Iterator[RawDocument | Unreadable]:
+        """``frames``, read."""
+        return map(read, self._frames(after, offset, framing=False))
+
+    def frames(self, *, after: int = 0, offset: int | None = None) -> Iterator[Framed | RawDocument | Unreadable]:
         """The documents behind the first ``after``, which count on in ``index``.
 
         ``offset``, the ``end`` of the last document done, makes that immediate when the dump is seekable; otherwise
         the documents before are read and dropped. Raises DumpError where the dump can't be read on: every complete
-        document before that place came out first.
+        document before that place came out first. What is quickly found is only framed; the rest had to be read to be
+        found.
         """
+        return self._frames(after, offset, framing=True)
+
+    def _frames(self, after: int, offset: int | None, *, framing: bool) -> Iterator[Framed | RawDocument | Unreadable]:
         source = self._source
         seek = offset if self.seekable and after > 0 else None
         chunks = source.chunks(seek)
@@ -165,7 +203,9 @@ class Dump:
             return _bson_documents(source, chunks, at=seek or 0, index=index, after=after)
         text = Text(chunks, source.start if seek is None else seek)
         in_array = self.dialect == "json-array"
-        self._reader = _JsonReader(source, text, in_array=in_array, fast=self._fast, index=index, after=after)
+        self._reader = _JsonReader(
+            source.origin, text, in_array=in_array, fast=self._fast, framing=framing, index=index, after=after
+        )
         return self._reader.documents(resumed=seek is not None)
 
 
@@ -225,9 +265,7 @@ def _excerpt(data: bytes) -> str:
 # ------------------------------------------------------------------------------------------------------------- BSON
 
 
-def _bson_documents(
-    source: Source, chunks: Iterator[bytes], *, at: int, index: int, after: int
-) -> Iterator[RawDocument | Unreadable]:
+def _bson_documents(source: Source, chunks: Iterator[bytes], *, at: int, index: int, after: int) -> Iterator[Framed]:
     """BSON documents back to back, each of which begins with its length: https://bsonspec.org/spec.html"""
     buffer = bytearray()
 
@@ -253,29 +291,30 @@ def _bson_documents(
         raw = bytes(buffer[:length])
         del buffer[:length]
         if index >= after:
-            yield _bson_document(source, raw, offset=at, index=index)
+            yield Framed(index, at, at + length, raw, True, source.origin)
         at += length
         index += 1
 
 
-def _bson_document(source: Source, raw: bytes, *, offset: int, index: int) -> RawDocument | Unreadable:
-    end = offset + len(raw)
+def _bson_document(framed: Framed) -> RawDocument | Unreadable:
+    place = framed.index, framed.offset, framed.end
     surrogates = 0
     try:
         try:
-            value = bson.decode(raw, _BSON_OPTIONS)
+            value = bson.decode(framed.data, _BSON_OPTIONS)
         except BSONError as error:
             if "codec can't decode" not in str(error):
                 raise
-            value = bson.decode(raw, _BSON_OPTIONS_REPLACE)
-            surrogates = repr(value).count("\ufffd") - raw.count("\ufffd".encode())
+            value = bson.decode(framed.data, _BSON_OPTIONS_REPLACE)
+            surrogates = repr(value).count("\ufffd") - framed.data.count("\ufffd".encode())
     except BSONError as error:
         if "recursion depth" in str(error):
-            return Unreadable(index, offset, end, "nested-too-deep", _TOO_DEEP, raw)
-        raise source.error(f"corrupt BSON ({error}): {EXPORT_AGAIN}", offset=offset, index=index) from None
+            return Unreadable(*place, "nested-too-deep", _TOO_DEEP, framed.data, in_bson=True)
+        problem = f"corrupt BSON ({error}): {EXPORT_AGAIN}"
+        raise framed.origin.error(problem, offset=framed.offset or 0, index=framed.index) from None
     if _deeper_than(MAX_DEPTH, value):
-        return Unreadable(index, offset, end, "nested-too-deep", _TOO_DEEP, raw)
-    return RawDocument(index, offset, end, value, surrogates)
+        return Unreadable(*place, "nested-too-deep", _TOO_DEEP, framed.data, in_bson=True)
+    return RawDocument(*place, value, surrogates)
 
 
 def _deeper_than(depth: int, value: object) -> bool:
@@ -307,8 +346,11 @@ class _Enough(Exception):
 class _JsonReader:
     """The documents of a JSON text: the elements of one array, or values one behind the other."""
 
-    def __init__(self, source: Source, text: Text, *, in_array: bool, fast: bool, index: int, after: int) -> None:
-        self._source = source
+    def __init__(
+        self, origin: Origin, text: Text, *, in_array: bool, fast: bool, framing: bool, index: int, after: int
+    ) -> None:
+        self._origin = origin
+        self._framing = framing
         self._text = text
         self._in_array = in_array
         self._fast = fast
@@ -321,7 +363,7 @@ class _JsonReader:
         """A new ijson, which takes objects back to back; it is of no use after an error."""
         self._values: Iterator[object] = _yajl.items(self, "", multiple_values=True)
 
-    def documents(self, *, resumed: bool) -> Iterator[RawDocument | Unreadable]:
+    def documents(self, *, resumed: bool) -> Iterator[Framed | RawDocument | Unreadable]:
         text = self._text
         if self._in_array and not resumed:
             text.skip_white()
@@ -367,7 +409,7 @@ class _JsonReader:
             return "the array is closed, but more JSON follows: split the dump, and give the files one after the other"
         return f"{_excerpt(self._text.data[self._text.at :])} behind the closing `]`: remove it, or {EXPORT_AGAIN}"
 
-    def _refuse_lone_object(self, document: RawDocument | Unreadable) -> None:
+    def _refuse_lone_object(self, document: Framed | RawDocument | Unreadable) -> None:
         """An API's answer, an error message, or a script's export that holds the documents in an object: no dump."""
         value = document.value if isinstance(document, RawDocument) else None
         if not isinstance(value, dict) or "_id" in value or "jobId" in value:
@@ -376,21 +418,21 @@ class _JsonReader:
         for key, held in value.items():
             if isinstance(held, list) and any(isinstance(element, dict) for element in held):
                 what = f"with an array in {_excerpt(key.encode())}"
-        raise self._source.error(
+        raise self._origin.error(
             f"this is one object {what}, not a collection: export the collection with mongoexport --jsonArray",
             offset=document.offset,
             index=0,
         )
 
-    def _document(self, first: int) -> RawDocument | Unreadable:
+    def _document(self, first: int) -> Framed | RawDocument | Unreadable:
         """Read the value that begins here with the byte ``first``."""
         if first == ord("{"):
-            return (self._fast_object() if self._fast else None) or self._object()
+            return (self._fast_object() if self._fast else None) or self.read_object()
         if first in b'["':
             return self._framed(self._text.offset, [])
         return self._scalar()
 
-    def _fast_object(self) -> RawDocument | None:
+    def _fast_object(self) -> Framed | RawDocument | None:
         """The object that begins here by the fast lane; None, and nothing is taken, if it isn't fit for that."""
         text = self._text
         data, at = text.data, text.at
@@ -407,15 +449,19 @@ class _JsonReader:
         skipped = 0 < self._index < self._after
         if may_have_long_digits(document) or (skipped and not fastlane.is_utf8(document)):
             return None
+        start = text.offset
+        # The first one is read here and now: it may turn out to be no job at all, and so the dump to be none.
+        if self._framing and self._index > 0:
+            text.take(len(document))
+            return Framed(self._index, *self._places(start), document, False, self._origin)
         value = {} if skipped else fastlane.read(document)
         if value is None:
             return None
-        start = text.offset
         text.take(len(document))
         self.read_fast += 1
         return RawDocument(self._index, *self._places(start), value)
 
-    def _object(self) -> RawDocument | Unreadable:
+    def read_object(self) -> RawDocument | Unreadable:
         self._start = start = self._text.offset
         self._pieces: list[bytes] = []
         self._size = self._brackets = self._surrogates = 0
@@ -544,13 +590,13 @@ class _JsonReader:
         return Unreadable(self._index, *self._places(start), reason, detail, raw)
 
     def _places(self, start: int) -> tuple[int | None, int | None]:
-        return (start, self._text.offset) if self._source.has_offsets else (None, None)
+        return (start, self._text.offset) if self._origin.has_offsets else (None, None)
 
     def _error(self, message: str) -> DumpError:
-        return self._source.error(message, offset=self._text.offset, index=self._index)
+        return self._origin.error(message, offset=self._text.offset, index=self._index)
 
     def _truncated(self, start: int) -> DumpError:
-        begun = f" that starts at byte {start:,}" if self._source.has_offsets else ""
+        begun = f" that starts at byte {start:,}" if self._origin.has_offsets else ""
         return self._error(f"the dump ends in the middle of a document{begun}, so it is truncated: {EXPORT_AGAIN}")
 
     def _broken(self, start: int, raw: bytes) -> DumpError:
@@ -565,4 +611,4 @@ class _JsonReader:
         else:
             at, problem = 0, "this is not JSON"
         message = f"{problem}, {_excerpt(raw[at:])}: {EXPORT_AGAIN}"
-        return self._source.error(message, offset=start + at, index=self._index)
+        return self._origin.error(message, offset=start + at, index=self._index)

@@ -4,6 +4,10 @@
 ``BackfillError`` is a bug of ours and keeps its traceback.
 """
 
+from collections.abc import Callable
+from functools import partial
+from typing import Self
+
 
 class BackfillError(Exception):
     """A run that can't go on, for a reason outside the program."""
@@ -33,6 +37,10 @@ class DumpError(BackfillError):
         self.offset = offset
         self.index = index
 
+    def __reduce__(self) -> tuple[Callable[..., Self], tuple[str]]:
+        """An error may have to travel between processes, and pickle knows nothing of keywords."""
+        return partial(type(self), path=self.path, offset=self.offset, index=self.index), (self.message,)
+
 
 class OutputExists(BackfillError):
     """The output folder already holds a bundle, or what an interrupted run left."""
@@ -44,6 +52,10 @@ class OutputError(BackfillError):
 
 class CheckpointMismatch(BackfillError):
     """``--resume`` was given another dump, other options, or a checkpoint that can't be trusted."""
+
+
+class WorkerDied(BackfillError):
+    """A worker process ended before its work did."""
 
 
 class TooManyRejects(BackfillError):

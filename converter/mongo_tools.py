@@ -114,7 +114,7 @@ def export(request: ExportRequest) -> int:
 def _given(uri: SecretStr | None, variable: str) -> str:
     if uri is None or not uri.get_secret_value():
         raise UsageError(
-            f"no database given: set {variable} to mongodb://host/database, with user:password@ before host, or give --uri"
+            f"no database given: set {variable} or give --uri: mongodb://host/database, with user:password@ before host"
         )
     return uri.get_secret_value()
 

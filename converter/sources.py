@@ -13,6 +13,7 @@ import re
 import stat
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from io import FileIO
 from typing import Protocol
 
@@ -69,6 +70,18 @@ _FOREIGN = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where bytes come from, for those who have something to say about them."""
+
+    path: str
+    has_offsets: bool
+    """Whether a byte handed out is the same byte of the decompressed dump. Not so in UTF-16."""
+
+    def error(self, message: str, *, offset: int | None, index: int | None = None) -> DumpError:
+        return DumpError(message, path=self.path, offset=offset if self.has_offsets else None, index=index)
+
+
 class Source:
     """One dump's bytes in pieces, decompressed and transcoded to UTF-8. ``head`` is how they begin."""
 
@@ -104,6 +117,10 @@ class Source:
         return not self.encoding.startswith("utf-16")
 
     @property
+    def origin(self) -> Origin:
+        return Origin(self.path, self.has_offsets)
+
+    @property
     def start(self) -> int:
         """Where the text begins: behind the byte order mark."""
         return len(codecs.BOM_UTF8) if self.encoding == "utf-8-bom" else 0
@@ -133,8 +150,7 @@ class Source:
 
     def error(self, message: str, *, offset: int | None = None, index: int | None = None) -> DumpError:
         """A DumpError at ``offset``, else at the byte behind the last one that was handed out."""
-        place = self._position if offset is None else offset
-        return DumpError(message, path=self.path, offset=place if self.has_offsets else None, index=index)
+        return self.origin.error(message, offset=self._position if offset is None else offset, index=index)
 
     def _seek(self, offset: int) -> None:
         try:

@@ -66,7 +66,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def snapshot(folder: Path) -> dict[str, tuple[object, ...]]:
     """All that the disk knows of a folder and what is in it, but for when it was last read."""
-    held = {}
+    held: dict[str, tuple[object, ...]] = {}
     for path in (folder, *folder.rglob("*")):
         known = path.stat()
         content = path.read_bytes() if path.is_file() else None
@@ -205,11 +205,11 @@ def test_another_run_makes_the_same_bundle(
 def test_an_interrupted_and_resumed_run_makes_the_same_bundle(
     bundle: Path, name: str, dumps: Mapping[str, tuple[Path, ...]], tmp_path: Path
 ) -> None:
-    words = ("convert", *dumps[name], f"--out={tmp_path / 'resumed'}", "--batch-size=3")
-    killed = command(*words, BACKFILL_CRASH_AT="committed:2")
+    out = tmp_path / "resumed"
+    killed = command("convert", *dumps[name], f"--out={out}", "--batch-size=3", BACKFILL_CRASH_AT="committed:2")
     assert -signal.SIGKILL == killed.returncode, killed.stderr
-    assert not {"manifest.json", "SHA256SUMS"} & {path.name for path in (tmp_path / "resumed").iterdir()}
-    assert unclocked(bundle) == unclocked(converted(dumps[name], tmp_path / "resumed", "--batch-size=3", "--resume"))
+    assert not {"manifest.json", "SHA256SUMS"} & {path.name for path in out.iterdir()}
+    assert unclocked(bundle) == unclocked(converted(dumps[name], out, "--batch-size=3", "--resume"))
 
 
 def test_where_and_when_the_dump_was_written_does_not_matter(tmp_path: Path) -> None:
@@ -229,16 +229,27 @@ def test_no_file_tells_of_this_machine_or_its_secrets(bundle: Path) -> None:
             assert text.encode() not in data, f"{text} in {name}"
 
 
+class Page(HTMLParser):
+    """What a browser makes of a page: its elements' names, and all its text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements: set[str] = set()
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.add(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
 def test_text_of_the_dump_is_nowhere_markup(dumps: Mapping[str, tuple[Path, ...]], tmp_path: Path) -> None:
     bundle = converted(dumps["rejects"], tmp_path / "hostile")
-    elements: list[str] = []
-    parser = HTMLParser(convert_charrefs=True)
-    parser.handle_starttag = lambda tag, attributes: elements.append(tag)  # type: ignore[method-assign]
-    texts: list[str] = []
-    parser.handle_data = texts.append  # type: ignore[method-assign]
-    parser.feed((bundle / "report.html").read_text(encoding="utf-8"))
-    assert not {"img", "script", "iframe"} & set(elements)
-    assert ATTACK in "".join(texts)  # so it was there to be escaped
+    page = Page()
+    page.feed((bundle / "report.html").read_text(encoding="utf-8"))
+    assert not {"img", "script", "iframe"} & page.elements
+    assert ATTACK in page.text  # so it was there to be escaped
     for name in ("README.md", "import.sh", "indexes.js", "manifest.json", "SHA256SUMS"):
         assert ATTACK not in (bundle / name).read_text(encoding="utf-8"), name
 
@@ -265,8 +276,10 @@ def place(tmp_path: Path) -> Path:
 )
 def test_a_dry_run_leaves_the_disk_as_it_was(place: Path, out: str, option: str) -> None:
     before = snapshot(place)
-    words = ["convert", place / "jobs.json", f"--out={place / out}", "--dry-run", *filter(None, [option])]
-    result = command(*words, TMPDIR=str(place / "temporary"))
+    options = [option] if option else []
+    result = command(
+        "convert", place / "jobs.json", f"--out={place / out}", "--dry-run", *options, TMPDIR=str(place / "temporary")
+    )
     assert 0 == result.returncode, result.stderr
     assert before == snapshot(place)
 
@@ -289,3 +302,28 @@ def test_overwrite_replaces_all_of_it_and_nothing_else(
     assert unclocked(bundle) == unclocked(out)
     test_only_its_owner_can_read_it(out)
     test_checksums_are_of_every_file_that_has_no_clock(out)
+
+
+# What a user can mistake
+
+
+@pytest.mark.parametrize(
+    ("words", "variable"),
+    [(("load", "jobs.bundle"), "TARGET_MONGODB_URI"), (("export", "--out=x"), "LEGACY_MONGODB_URI")],
+)
+def test_a_uri_that_is_missing_is_asked_for_legibly(words: tuple[str, ...], variable: str) -> None:
+    result = command(*words, **{variable: ""})
+    assert (2, "") == (result.returncode, result.stdout)
+    assert result.stderr.startswith(f"novel-backfill: no database given: set {variable} or give --uri")
+    assert "***" not in result.stderr  # the masking of passwords spares the hint
+
+
+def test_verify_calls_another_dump_by_its_own_name(tmp_path: Path) -> None:
+    bundle = converted((SMALL,), tmp_path / "jobs.bundle")
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps(json.loads(SMALL.read_text(encoding="utf-8"))[:3]), encoding="utf-8")
+    result = command("verify", bundle, f"--dump={other}")
+    assert 1 == result.returncode
+    assert "novel_jobs.ndjson, line 4: jobId: no such job in the dump" in result.stdout
+    hint = f"warning: other.json: has {other.stat().st_size:,} bytes, the bundle was made from small.json of"
+    assert hint in result.stdout

@@ -16,13 +16,14 @@ from bson import DatetimeMS, ObjectId
 from pydantic import ValidationError
 
 from converter import conversion, extjson
-from converter.conversion import ConvertRequest, Summary, convert, transform
+from converter.conversion import ConvertRequest, Summary, convert
 from converter.dump import RawDocument, Unreadable
 from converter.errors import DumpError, TooManyRejects, UsageError
 from converter.manifest import Manifest
 from converter.mapping import Options, Rejected
 from converter.outputs import BUNDLE_FILES, DATA_FILES
 from converter.progress import Progress
+from converter.transformation import Task, refused, transform
 from tests.small_dumps import DIALECTS, bundle, contents, job, jobs, lines, manifest, run, write_dump
 
 
@@ -127,11 +128,11 @@ def test_unreadable_documents(tmp_path: Path) -> None:
         reject[name] for name in ("index", "offset", "reason", "document")
     )
     raw = b"\x05\0\0\0\0"
-    unreadable = Unreadable(3, None, None, "document-too-large", "large", raw)
+    unreadable = Unreadable(3, None, None, "document-too-large", "large", raw, in_bson=True)
     rejected = transform(unreadable, Options(), "relaxed")
     assert Rejected("document-too-large", "large") == rejected
     assert {"$binary": {"base64": "BQAAAAA=", "subType": "00"}} == json.loads(
-        conversion._reject_line(unreadable, rejected, "a.bson", in_bson=True)
+        refused(0, unreadable, rejected, Task(Options(), "relaxed", ("a.bson",))).line
     )["document"]
 
 
@@ -139,8 +140,22 @@ def test_rejects_too_deep_for_json() -> None:
     value: Any = ObjectId()
     for _ in range(260):
         value = {"a": value}
-    line = conversion._reject_line(RawDocument(0, None, None, value), Rejected("no", "no"), None, in_bson=True)
+    line = refused(0, RawDocument(0, None, None, value), Rejected("no", "no"), Task(Options(), "relaxed")).line
     assert value == bson.json_util.loads(json.loads(line)["document"])
+
+
+def test_documents_that_break_a_contract(dump: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = Rejected("contract", "novel_jobs: payload: is missing", "some job")
+    monkeypatch.setattr("converter.contracts.check", lambda converted, mode: broken)
+    summary = run(dump, tmp_path / "out")
+    assert {"contract": 13, "no-identity": 1} == summary.rejects_by_reason
+    assert {0} == {summary.files[name].documents for name in DATA_FILES.values()}
+    first = lines(tmp_path / "out", "rejects.ndjson")[0]
+    assert ("contract", "novel_jobs: payload: is missing", "some job") == (
+        first["reason"],
+        first["detail"],
+        first["jobId"],
+    )
 
 
 def test_lone_surrogates_are_counted(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from converter import extjson, mapping
-from converter.conversion import Transformed, transform
 from converter.dump import Dump, Reader
 from converter.outputs import DATA_FILES
+from converter.transformation import Transformed, transform
 from tests.dialects import (
     COMPRESSIONS,
     DIALECTS,

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from converter import settings
-from converter.cli import program_help, request_of
+from converter.cli import command_help, program_help, request_of
 from converter.commands import COMMANDS
 from converter.dump import Dump, RawDocument
 from converter.mapping import Converted, map_job
 from converter.models import target
+from converter.outputs import BUNDLE_FILES
 from converter.repairs import NAMES
 
 ROOT = Path(__file__).parent.parent
@@ -46,9 +47,7 @@ def rows(text: str) -> list[list[str]]:
         for line in text.splitlines()
         if line.startswith("|")
     ]
-    return [
-        row for row, below in zip(cells, [*cells[1:], [""]], strict=True) if not (is_ruler(row) or is_ruler(below))
-    ]
+    return [row for row, below in zip(cells, [*cells[1:], [""]], strict=True) if not (is_ruler(row) or is_ruler(below))]
 
 
 def is_ruler(row: list[str]) -> bool:
@@ -69,20 +68,17 @@ def blocks(text: str) -> list[str]:
 
 
 def option_rows(name: str) -> list[list[str]]:
-    """The table of a command's options, as its help has them."""
+    """(option, environment variable) of a command, as its help has them."""
     command = COMMANDS[name]
     table = []
     for field, option in command.flags.items():
-        choices = re.search(rf"{re.escape(settings.flag(field))}(=\S+)?", help_line(name, field))
-        assert choices is not None
-        spelled = choices[0].replace("|", "\\|")
+        spelled = help_line(name, field).split()[0].replace("|", "\\|")
         table.append([f"`{spelled}`", f"`{settings.variable(field, option)}`"])
     return table
 
 
 def help_line(name: str, field: str) -> str:
-    from converter.cli import command_help
-
+    """The line of ``novel-backfill NAME --help`` on which an option begins."""
     flag = settings.flag(field)
     (line,) = [line for line in command_help(name, COMMANDS[name]).splitlines() if re.match(rf"  {flag}\b[= ]", line)]
     return line
@@ -102,7 +98,7 @@ def test_readme_shows_the_options(name: str) -> None:
 
 
 def test_readme_names_no_flag_that_is_not_there() -> None:
-    known = OTHER_FLAGS | {"--help", "--version"}
+    known = OTHER_FLAGS | {"--help", "--version", "--no-"}
     for command in COMMANDS.values():
         known |= {settings.flag(field) for field in command.flags}
         known |= {
@@ -129,8 +125,6 @@ def test_readme_begins_with_the_commands_of_ci() -> None:
 
 
 def test_readme_lists_the_files_of_a_bundle() -> None:
-    from converter.outputs import BUNDLE_FILES
-
     listed = [name for row in rows(section(README, "The bundle")) for name in names(row[0])]
 
     assert sorted(BUNDLE_FILES) == sorted(listed)

@@ -100,7 +100,7 @@ def write_bundle(folder: Path) -> None:
     for name, text in bundle_files(manifest()).items():
         (folder / name).write_text(text, encoding="utf-8")
         (folder / name).chmod(0o700 if name in EXECUTABLE else 0o600)
-    (folder / "manifest.json").write_bytes(manifest().to_bytes())
+    (folder / "manifest.json").write_text(manifest().to_text(), encoding="utf-8")
     write_checksums(folder)
 
 

@@ -255,6 +255,13 @@ def test_output_that_can_not_be_written(tmp_path: Path) -> None:
         output.append(b"x" * 100)
 
 
+def test_writing_ahead_changes_nothing(dump: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(dump, tmp_path / "undisturbed")
+    monkeypatch.setattr(outputs, "_AHEAD", 1000)
+    run(dump, tmp_path / "out")
+    assert bundle(tmp_path / "undisturbed") == bundle(tmp_path / "out")
+
+
 def test_discarded_outputs_only_count() -> None:
     with Outputs.discarded() as files:
         files.append("novel_jobs", b"{}\n")

@@ -1,0 +1,165 @@
+"""Where documents are transformed: in this process, or in several others beside it.
+
+Whatever the engine, outcomes come in the order of the documents, so the bundle's bytes are the same.
+"""
+
+import multiprocessing
+import multiprocessing.connection
+import os
+import resource
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+
+from converter.dump import Framed, RawDocument, Unreadable
+from converter.errors import DumpError, WorkerDied
+from converter.transformation import Accepted, Refused, Task, outcome
+
+Document = Framed | RawDocument | Unreadable
+Step = tuple[int, Document | None]
+"""A document of the dump with that number; None behind the last one of a dump."""
+Done = tuple[int, Document | None, Accepted | Refused | None]
+
+BATCH_BYTES = 2 << 20
+"""Bytes of documents that travel to a worker at once: enough that the way costs little, few enough to be held twice."""
+BATCH_DOCUMENTS = 64
+AHEAD = 2
+"""Batches that wait for a worker, so that none waits for a batch."""
+
+
+@dataclass(slots=True)
+class Engine:
+    """Runs ``outcome`` over documents. ``peak_memory`` is the most bytes that one process held."""
+
+    run: Callable[[Iterable[Step], Task], Generator[Done, None, None]]
+    peak_memory: Callable[[], int]
+
+
+def engine(workers: int) -> Engine:
+    """One process, or ``workers`` of them beside this one."""
+    if workers == 1:
+        return Engine(_in_this_process, peak_memory)
+    pool = _Workers(workers)
+    return Engine(pool.run, lambda: max(pool.peak_memory, peak_memory()))
+
+
+def peak_memory() -> int:
+    """Bytes of memory that this process held at most."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _in_this_process(steps: Iterable[Step], task: Task) -> Generator[Done, None, None]:
+    for number, document in steps:
+        yield number, document, None if document is None else outcome(number, document, task)
+
+
+class _Workers:
+    """A pool of processes, and what is on its way to and from them."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self.peak_memory = 0
+
+    def run(self, steps: Iterable[Step], task: Task) -> Generator[Done, None, None]:
+        """Raises ``DumpError`` behind the outcomes of all documents before it, and ``WorkerDied``."""
+        # A fork of this process would share its threads' locks; the server forks from a state without any.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__])
+        pool = ProcessPoolExecutor(self._count, mp_context=context, initializer=_begin_worker)
+        try:
+            under_way: deque[tuple[list[Step], Future[_Batch]]] = deque()
+            broken: DumpError | None = None
+            batches = _batches(steps)
+            while True:
+                while broken is None and len(under_way) < self._count + AHEAD:
+                    try:
+                        batch = next(batches, None)
+                    except DumpError as error:
+                        broken = error
+                        break
+                    if batch is None:
+                        break
+                    under_way.append((batch, pool.submit(_work, batch, task)))
+                if not under_way:
+                    break
+                batch, future = under_way.popleft()
+                done = self._result(batch, future)
+                for (number, document), result in zip(batch, done, strict=False):
+                    yield number, document, result
+            if broken is not None:
+                raise broken
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _result(self, batch: list[Step], future: "Future[_Batch]") -> Iterator[Accepted | Refused | None]:
+        try:
+            found = future.result()
+        except BrokenProcessPool:
+            indexes = [document.index for _, document in batch if document is not None]
+            raise WorkerDied(
+                f"a worker process was killed, perhaps for want of memory, while documents {indexes[0]:,} to "
+                f"{indexes[-1]:,} were converted"
+            ) from None
+        self.peak_memory = max(self.peak_memory, found.peak_memory)
+        yield from found.outcomes
+        if found.error is not None:
+            raise found.error
+
+
+def _batches(steps: Iterable[Step]) -> Iterator[list[Step]]:
+    """Documents in handy portions. An error of the dump comes behind the portion before it."""
+    batch: list[Step] = []
+    size = 0
+    try:
+        for step in steps:
+            batch.append(step)
+            document = step[1]
+            size += len(document.data) if isinstance(document, Framed) else 0
+            if size >= BATCH_BYTES or len(batch) >= BATCH_DOCUMENTS:
+                yield batch
+                batch, size = [], 0
+    except DumpError as error:
+        if batch:
+            yield batch
+        raise error
+    if batch:
+        yield batch
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    outcomes: list[Accepted | Refused | None]
+    error: DumpError | None
+    peak_memory: int
+
+
+def _work(batch: list[Step], task: Task) -> _Batch:
+    """In a worker: the outcomes of a batch, up to the first document that can't be read."""
+    outcomes: list[Accepted | Refused | None] = []
+    error = None
+    try:
+        for number, document in batch:
+            outcomes.append(None if document is None else outcome(number, document, task))
+    except DumpError as found:
+        error = found
+    return _Batch(outcomes, error, peak_memory())
+
+
+def _begin_worker() -> None:
+    """A worker leaves signals to the process that it works for, and ends with it, however that one ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def end_with_parent() -> None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()

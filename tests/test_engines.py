@@ -1,0 +1,215 @@
+"""Several processes must make the same bundle as one, and fail as well as one."""
+
+import gzip
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from converter import engines
+from converter.conversion import ConvertRequest, convert
+from converter.dump import Dump
+from converter.engines import Document, engine
+from converter.errors import TooManyRejects, WorkerDied
+from converter.fixtures import FixtureRequest, write_fixture
+from converter.mapping import Options
+from converter.progress import Progress
+from converter.transformation import Accepted, Refused, Task
+from tests.small_dumps import bundle, failure
+
+TASK = Task(Options(), "relaxed")
+
+
+def fixture(path: Path, **options: Any) -> str:
+    write_fixture(FixtureRequest(size="small", out=str(path), jobs=60, **options))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def dump(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return fixture(tmp_path_factory.mktemp("dump") / "jobs.json")
+
+
+@pytest.fixture(autouse=True)
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a small dump makes many of them."""
+    monkeypatch.setattr(engines, "BATCH_DOCUMENTS", 4)
+
+
+def converted(dumps: tuple[str, ...], out: Path, **options: Any) -> dict[str, Any]:
+    convert(ConvertRequest(dumps=dumps, out=str(out), **{"batch_size": 7} | options), Progress())
+    return bundle(out)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"lines": True}, {"pretty": True}, {"bson": True}, {"json_format": "canonical"}]
+)
+def test_the_same_bundle(options: dict[str, Any], tmp_path: Path) -> None:
+    path = fixture(tmp_path / "jobs", **options)
+    one = converted((path,), tmp_path / "one", workers=1)
+    assert one == converted((path,), tmp_path / "three", workers=3)
+
+
+def test_several_dumps_with_rejects(dump: str, tmp_path: Path) -> None:
+    """The second dump repeats the first: every job in it is a duplicate, and the limit falls into it."""
+    (tmp_path / "odd.json").write_bytes(b'[1,{"a":2},"x",' + b"[" * 300 + b"]" * 300 + b"]")
+    (tmp_path / "again.json.gz").write_bytes(gzip.compress(Path(dump).read_bytes()))
+    dumps = (dump, str(tmp_path / "odd.json"), str(tmp_path / "again.json.gz"))
+    for limit in (None, 0, 60, 62, 100):
+        one = converted(dumps, tmp_path / f"one {limit}", workers=1, limit=limit)
+        assert one == converted(dumps, tmp_path / f"two {limit}", workers=2, limit=limit)
+
+
+def test_a_dry_run(dump: str, tmp_path: Path) -> None:
+    request = ConvertRequest(dumps=(dump,), out=str(tmp_path / "out"), dry_run=True)
+    one = convert(request.model_copy(update={"workers": 1}), Progress())
+    assert one == convert(request.model_copy(update={"workers": 2}), Progress())
+    assert [] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_broken_dump_is_resumed_by_any_number(workers: int, tmp_path: Path) -> None:
+    """A text that is no UTF-8 is noticed by the worker, behind everything that comes before it."""
+    path = tmp_path / "jobs.json"
+    fixture(path)
+    whole = converted((str(path),), tmp_path / "whole", workers=1)
+    content = path.read_bytes()
+    at = content.index(b'"premise"', 3 * len(content) // 4) + 20
+    path.write_bytes(content[:at] + b"\xff" + content[at + 1 :])
+
+    def broken(count: int) -> str:
+        out = tmp_path / f"broken by {count}"
+        return str(failure(lambda: converted((str(path),), out, workers=count))).replace(str(out), "OUT")
+
+    errors = [broken(1), broken(2)]
+    assert errors[0].replace(" --workers=1", "") == errors[1].replace(" --workers=2", "")
+    assert "not UTF-8" in errors[0]
+    assert f"byte {at:,}" in errors[0]
+    # Interrupted by another error than the dump's own, the run would go on: here the dump is mended in its old size.
+    path.write_bytes(content)
+    os.utime(path)
+    out = tmp_path / f"broken by {workers}"
+    assert whole == converted((str(path),), out, workers=3 - workers, resume=True)
+
+
+def outcomes(dump: str, workers: int) -> list[tuple[int, Document | None, Accepted | Refused | None]]:
+    with Dump.open(dump) as opened:
+        steps = [(0, document) for document in opened.frames()]
+        return list(engine(workers).run([*steps, (0, None)], TASK))
+
+
+def test_order(dump: str) -> None:
+    found = outcomes(dump, 2)
+    assert [*range(60), None] == [None if document is None else document.index for _, document, _ in found]
+    assert found[-1] == (0, None, None)
+    assert [result.job_id for _, _, result in outcomes(dump, 1) if isinstance(result, Accepted)] == [
+        result.job_id for _, _, result in found if isinstance(result, Accepted)
+    ]
+
+
+def test_memory_of_the_workers_counts(dump: str) -> None:
+    pool = engine(2)
+    with Dump.open(dump) as opened:
+        list(pool.run(((0, document) for document in opened.frames()), TASK))
+    assert pool.peak_memory() >= engines.peak_memory() > 0
+
+
+def test_an_error_of_the_dump_comes_last(dump: str, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.json"
+    cut.write_bytes(Path(dump).read_bytes()[:-500])
+    indexes: list[int | None] = []
+
+    def take_all() -> None:
+        with Dump.open(str(cut)) as opened:
+            for _, document, _ in engine(2).run(((0, document) for document in opened.frames()), TASK):
+                indexes.append(document and document.index)
+
+    assert "truncated" in str(failure(take_all))
+    assert list(range(59)) == indexes
+
+
+def die(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_is_killed(dump: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "_work", die)
+    with Dump.open(dump) as opened, pytest.raises(WorkerDied, match="while documents 0 to 3 were converted"):
+        list(engine(2).run(((0, document) for document in opened.frames()), TASK))
+
+
+def test_after_a_worker_was_killed_the_run_is_resumed(
+    dump: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = converted((dump,), tmp_path / "whole", workers=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(engines, "_work", die)
+        error = failure(lambda: converted((dump,), tmp_path / "out", workers=2))
+    assert isinstance(error, WorkerDied)
+    assert "go on with: novel-backfill convert" in str(error)
+    assert whole == converted((dump,), tmp_path / "out", workers=2, resume=True)
+
+
+def ends(session: int) -> bool:
+    """Whether all processes of a session end: those of a run with it, a killed one's workers a little later."""
+    for _ in range(1000):
+        try:
+            os.killpg(session, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_interrupted(number: signal.Signals, tmp_path: Path) -> None:
+    """Ctrl-C goes to all processes of a terminal, the others to one. No worker outlives its run."""
+    path = tmp_path / "jobs.json"
+    write_fixture(FixtureRequest(size="large", out=str(path), jobs=150))
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "converter", "convert", str(path), f"--out={out}", "--workers=2", "--batch-size=5"]
+    running = subprocess.Popen([*command, "--progress=none"], stderr=subprocess.PIPE, text=True, start_new_session=True)
+    checkpoint = out / "novel_jobs.ndjson.partial"
+    while running.poll() is None and not (checkpoint.exists() and checkpoint.stat().st_size > 2_000_000):
+        time.sleep(0.01)
+    (os.killpg if number == signal.SIGINT else os.kill)(running.pid, number)
+    _, errors = running.communicate()
+    expected = -number if number == signal.SIGKILL else 130
+    assert expected == running.returncode, errors
+    assert "Traceback" not in errors
+    assert ends(running.pid)
+    subprocess.run([*command, "--resume", "--progress=none"], check=True, capture_output=True)
+    assert converted((str(path),), tmp_path / "whole", workers=1) == bundle(out)
+
+
+def test_small_dumps_need_no_other_process(dump: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("a process was started")
+
+    monkeypatch.setattr(engines, "_Workers", refuse)
+    converted((dump,), tmp_path / "out")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_any_number_after_any_interruption(
+    seed: int, dump: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped by a limit on rejects at random places, resumed each time by another number of workers."""
+    chance = random.Random(seed)
+    odd = tmp_path / "odd.json"
+    jobs = Path(dump).read_bytes().strip()[1:-1]
+    odd.write_bytes(b"[" + b",".join([b"1", jobs, b"2,3", b'{"x":4}']) + b"]")
+    whole = converted((str(odd),), tmp_path / "whole", workers=1)
+
+    def stopped(allowed: int) -> bool:
+        options = {"workers": chance.randint(1, 3), "resume": allowed > 0, "max_rejects": str(allowed)}
+        return isinstance(failure(lambda: converted((str(odd),), tmp_path / "out", **options)), TooManyRejects)
+
+    assert all(stopped(allowed) for allowed in range(4))
+    assert whole == converted((str(odd),), tmp_path / "out", workers=2, resume=True)
