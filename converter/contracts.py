@@ -8,7 +8,7 @@ import orjson
 from converter import extjson
 from converter.mapping import Converted, Rejected
 from converter.models.legacy import MAX_NESTING
-from converter.models.target import COLLECTIONS, violations
+from converter.models.target import COLLECTIONS, violations_in
 
 MAX_BYTES: Final = 16 * 1024 * 1024
 """Bytes of BSON in a document: https://www.mongodb.com/docs/manual/reference/limits/"""
@@ -27,24 +27,26 @@ def check(converted: Converted, mode: extjson.Mode) -> list[tuple[str, bytes]] |
     its embedded events, which are given up first and counted as a repair.
     """
     lines: list[tuple[str, bytes]] = []
+    deep = converted.nesting > MAX_NESTING - _ADDED_LEVELS
     for collection in COLLECTIONS:
-        for document in converted.documents[collection]:
-            wrong = violations(collection, document)
-            if wrong:
-                return Rejected("contract", f"{collection}: {'; '.join(wrong[:5])}", converted.job_id)
-            if converted.nesting > MAX_NESTING - _ADDED_LEVELS and levels(document) > MAX_NESTING:
+        documents = converted.documents[collection]
+        wrong = violations_in(collection, documents)
+        if wrong:
+            return Rejected("contract", f"{collection}: {'; '.join(wrong[:5])}", converted.job_id)
+        for document in documents:
+            if deep and levels(document) > MAX_NESTING:
                 detail = f"{collection}: the document would have more than {MAX_NESTING} levels"
                 return Rejected("nested-too-deep", detail, converted.job_id)
-            line = extjson.dumps_mapped(document, mode)
+            line = extjson.mapped_line(document, mode)
             if len(line) > _SURELY_FITS:
                 if collection == "novel_jobs" and bson_bytes(line) > MAX_BYTES:
                     converted.repairs["embedded-events-dropped"] = 1
-                    line = extjson.dumps_mapped(document | {"events": [], "domainEvents": []}, mode)
+                    line = extjson.mapped_line(document | {"events": [], "domainEvents": []}, mode)
                 size = bson_bytes(line)
                 if size > MAX_BYTES:
                     detail = f"{collection}: {size:,} bytes of BSON are more than MongoDB's limit of {MAX_BYTES:,}"
                     return Rejected("document-too-large", detail, converted.job_id)
-            lines.append((collection, line + b"\n"))
+            lines.append((collection, line))
     return lines
 
 

@@ -334,7 +334,7 @@ class _Run:
         left = sys.maxsize if self.request.limit is None else self.request.limit - self.tally.read
         for number, (dump, position) in enumerate(zip(self.dumps, list(self.positions), strict=True)):
             if not position.complete:
-                frames = dump.frames(after=position.documents, offset=position.offset)
+                frames = dump.frames(after=position.documents, offset=position.offset, by_place=self.engine.elsewhere)
                 for document in islice(frames, left):
                     left -= 1
                     yield number, document
@@ -368,9 +368,9 @@ class _Run:
             self.outputs.reject(result.line)
             self.tally.reject(result.rejected.reason, result.rejected.job_id)
         else:
-            for collection, line in result.lines:
-                self.outputs.append(collection, line)
-            self.tally.merge(result.tally)
+            for collection, block, documents in result.blocks:
+                self.outputs.append(collection, block, documents)
+            self.tally.add(result.counted)
         self._last = number, document
         self.progress.advance(
             done_bytes=self._before + self.dumps[number].bytes_read(),

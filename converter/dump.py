@@ -40,6 +40,8 @@ except ImportError:
 
 Dialect = Literal["json-array", "json-lines", "bson"]
 Reader = Literal["auto", "ijson"]
+Framing = Literal["data", "place"]
+"""What a frame carries: the document's bytes, or where they stand in the file."""
 Reason = Literal["nested-too-deep", "document-too-large", "number-too-long"]
 
 MAX_DEPTH: Final = extjson.MAX_LEVELS
@@ -107,7 +109,8 @@ class Framed:
     index: int
     offset: int | None
     end: int | None
-    data: bytes
+    data: bytes | None
+    """None: it stands in the file between ``offset`` and ``end``."""
     in_bson: bool
     origin: Origin
 
@@ -116,15 +119,15 @@ def read(document: Framed | RawDocument | Unreadable) -> RawDocument | Unreadabl
     """The document with its values. Raises DumpError for one that can't be read."""
     if not isinstance(document, Framed):
         return document
+    place = document.index, document.offset, document.end
+    data = document.data if document.data is not None else document.origin.read(document.offset or 0, document.end or 0)
     if document.in_bson:
-        return _bson_document(document)
-    value = fastlane.read(document.data)
+        return _bson_document(place, data, document.origin)
+    value = fastlane.read(data)
     if value is not None:
-        return RawDocument(document.index, document.offset, document.end, value)
-    text = Text(iter([document.data]), document.offset or 0)
-    reader = _JsonReader(
-        document.origin, text, in_array=False, fast=False, framing=False, index=document.index, after=0
-    )
+        return RawDocument(*place, value)
+    text = Text(iter([data]), document.offset or 0)
+    reader = _JsonReader(document.origin, text, in_array=False, fast=False, framing=None, index=document.index, after=0)
     text.skip_white()
     return reader.read_object()
 
@@ -182,25 +185,29 @@ class Dump:
 
     def documents(self, *, after: int = 0, offset: int | None = None) -> Iterator[RawDocument | Unreadable]:
         """``frames``, read."""
-        return map(read, self._frames(after, offset, framing=False))
+        return map(read, self._frames(after, offset, None))
 
-    def frames(self, *, after: int = 0, offset: int | None = None) -> Iterator[Framed | RawDocument | Unreadable]:
+    def frames(
+        self, *, after: int = 0, offset: int | None = None, by_place: bool = False
+    ) -> Iterator[Framed | RawDocument | Unreadable]:
         """The documents behind the first ``after``, which count on in ``index``.
 
         ``offset``, the ``end`` of the last document done, makes that immediate when the dump is seekable; otherwise
         the documents before are read and dropped. Raises DumpError where the dump can't be read on: every complete
         document before that place came out first. What is quickly found is only framed; the rest had to be read to be
-        found.
+        found. With ``by_place`` frames of a seekable dump carry no bytes: another process reads them from the file.
         """
-        return self._frames(after, offset, framing=True)
+        return self._frames(after, offset, "place" if by_place and self.seekable else "data")
 
-    def _frames(self, after: int, offset: int | None, *, framing: bool) -> Iterator[Framed | RawDocument | Unreadable]:
+    def _frames(
+        self, after: int, offset: int | None, framing: Framing | None
+    ) -> Iterator[Framed | RawDocument | Unreadable]:
         source = self._source
         seek = offset if self.seekable and after > 0 else None
         chunks = source.chunks(seek)
         index = 0 if seek is None else after
         if self.dialect == "bson":
-            return _bson_documents(source, chunks, at=seek or 0, index=index, after=after)
+            return _bson_documents(source, chunks, at=seek or 0, index=index, after=after, framing=framing)
         text = Text(chunks, source.start if seek is None else seek)
         in_array = self.dialect == "json-array"
         self._reader = _JsonReader(
@@ -265,7 +272,9 @@ def _excerpt(data: bytes) -> str:
 # ------------------------------------------------------------------------------------------------------------- BSON
 
 
-def _bson_documents(source: Source, chunks: Iterator[bytes], *, at: int, index: int, after: int) -> Iterator[Framed]:
+def _bson_documents(
+    source: Source, chunks: Iterator[bytes], *, at: int, index: int, after: int, framing: Framing | None
+) -> Iterator[Framed]:
     """BSON documents back to back, each of which begins with its length: https://bsonspec.org/spec.html"""
     buffer = bytearray()
 
@@ -291,29 +300,28 @@ def _bson_documents(source: Source, chunks: Iterator[bytes], *, at: int, index: 
         raw = bytes(buffer[:length])
         del buffer[:length]
         if index >= after:
-            yield Framed(index, at, at + length, raw, True, source.origin)
+            yield Framed(index, at, at + length, None if framing == "place" else raw, True, source.origin)
         at += length
         index += 1
 
 
-def _bson_document(framed: Framed) -> RawDocument | Unreadable:
-    place = framed.index, framed.offset, framed.end
+def _bson_document(place: tuple[int, int | None, int | None], data: bytes, origin: Origin) -> RawDocument | Unreadable:
     surrogates = 0
     try:
         try:
-            value = bson.decode(framed.data, _BSON_OPTIONS)
+            value = bson.decode(data, _BSON_OPTIONS)
         except BSONError as error:
             if "codec can't decode" not in str(error):
                 raise
-            value = bson.decode(framed.data, _BSON_OPTIONS_REPLACE)
-            surrogates = repr(value).count("\ufffd") - framed.data.count("\ufffd".encode())
+            value = bson.decode(data, _BSON_OPTIONS_REPLACE)
+            surrogates = repr(value).count("\ufffd") - data.count("\ufffd".encode())
     except BSONError as error:
         if "recursion depth" in str(error):
-            return Unreadable(*place, "nested-too-deep", _TOO_DEEP, framed.data, in_bson=True)
+            return Unreadable(*place, "nested-too-deep", _TOO_DEEP, data, in_bson=True)
         problem = f"corrupt BSON ({error}): {EXPORT_AGAIN}"
-        raise framed.origin.error(problem, offset=framed.offset or 0, index=framed.index) from None
+        raise origin.error(problem, offset=place[1], index=place[0]) from None
     if _deeper_than(MAX_DEPTH, value):
-        return Unreadable(*place, "nested-too-deep", _TOO_DEEP, framed.data, in_bson=True)
+        return Unreadable(*place, "nested-too-deep", _TOO_DEEP, data, in_bson=True)
     return RawDocument(*place, value, surrogates)
 
 
@@ -347,7 +355,7 @@ class _JsonReader:
     """The documents of a JSON text: the elements of one array, or values one behind the other."""
 
     def __init__(
-        self, origin: Origin, text: Text, *, in_array: bool, fast: bool, framing: bool, index: int, after: int
+        self, origin: Origin, text: Text, *, in_array: bool, fast: bool, framing: Framing | None, index: int, after: int
     ) -> None:
         self._origin = origin
         self._framing = framing
@@ -453,7 +461,8 @@ class _JsonReader:
         # The first one is read here and now: it may turn out to be no job at all, and so the dump to be none.
         if self._framing and self._index > 0:
             text.take(len(document))
-            return Framed(self._index, *self._places(start), document, False, self._origin)
+            held = None if self._framing == "place" else document
+            return Framed(self._index, *self._places(start), held, False, self._origin)
         value = {} if skipped else fastlane.read(document)
         if value is None:
             return None

@@ -3,6 +3,7 @@
 Whatever the engine, outcomes come in the order of the documents, so the bundle's bytes are the same.
 """
 
+import gc
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -30,12 +31,16 @@ BATCH_BYTES = 2 << 20
 BATCH_DOCUMENTS = 64
 AHEAD = 2
 """Batches that wait for a worker, so that none waits for a batch."""
+MEANWHILE = 16
+"""Batches that are done in this process at most while the workers start."""
 
 
 @dataclass(slots=True)
 class Engine:
     """Runs ``outcome`` over documents. ``peak_memory`` is the most bytes that one process held."""
 
+    elsewhere: bool
+    """Other processes do it, who had better read the documents themselves."""
     run: Callable[[Iterable[Step], Task], Generator[Done, None, None]]
     peak_memory: Callable[[], int]
 
@@ -43,9 +48,9 @@ class Engine:
 def engine(workers: int) -> Engine:
     """One process, or ``workers`` of them beside this one."""
     if workers == 1:
-        return Engine(_in_this_process, peak_memory)
+        return Engine(False, _in_this_process, peak_memory)
     pool = _Workers(workers)
-    return Engine(pool.run, lambda: max(pool.peak_memory, peak_memory()))
+    return Engine(True, pool.run, lambda: max(pool.peak_memory, peak_memory()))
 
 
 def peak_memory() -> int:
@@ -72,30 +77,32 @@ class _Workers:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__])
         pool = ProcessPoolExecutor(self._count, mp_context=context, initializer=_begin_worker)
+        under_way: deque[tuple[list[Step], Future[_Batch]]] = deque()
+        most = self._count + AHEAD
+        starting = True
         try:
-            under_way: deque[tuple[list[Step], Future[_Batch]]] = deque()
-            broken: DumpError | None = None
-            batches = _batches(steps)
-            while True:
-                while broken is None and len(under_way) < self._count + AHEAD:
-                    try:
-                        batch = next(batches, None)
-                    except DumpError as error:
-                        broken = error
-                        break
-                    if batch is None:
-                        break
-                    under_way.append((batch, pool.submit(_work, batch, task)))
-                if not under_way:
-                    break
-                batch, future = under_way.popleft()
-                done = self._result(batch, future)
-                for (number, document), result in zip(batch, done, strict=False):
-                    yield number, document, result
-            if broken is not None:
-                raise broken
+            for batch in _batches(steps):
+                if isinstance(batch, DumpError):
+                    while under_way:
+                        yield from self._oldest(under_way)
+                    raise batch
+                # Until the first worker is up there is nothing to wait for: this process may as well do some itself.
+                begun = _done_here(batch, task) if len(under_way) >= most else pool.submit(_work, batch, task)
+                under_way.append((batch, begun))
+                if starting and not under_way[0][1].done() and len(under_way) < most + MEANWHILE:
+                    continue
+                while len(under_way) >= most:
+                    starting = False
+                    yield from self._oldest(under_way)
+            while under_way:
+                yield from self._oldest(under_way)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+    def _oldest(self, under_way: "deque[tuple[list[Step], Future[_Batch]]]") -> Iterator[Done]:
+        batch, future = under_way.popleft()
+        for (number, document), result in zip(batch, self._result(batch, future), strict=False):
+            yield number, document, result
 
     def _result(self, batch: list[Step], future: "Future[_Batch]") -> Iterator[Accepted | Refused | None]:
         try:
@@ -112,24 +119,26 @@ class _Workers:
             raise found.error
 
 
-def _batches(steps: Iterable[Step]) -> Iterator[list[Step]]:
-    """Documents in handy portions. An error of the dump comes behind the portion before it."""
+def _batches(steps: Iterable[Step]) -> Iterator[list[Step] | DumpError]:
+    """Documents in handy portions; in the end, perhaps, the error at which the dump can't be read on."""
     batch: list[Step] = []
     size = 0
+    broken = None
     try:
         for step in steps:
             batch.append(step)
             document = step[1]
-            size += len(document.data) if isinstance(document, Framed) else 0
+            if document is not None and document.offset is not None and document.end is not None:
+                size += document.end - document.offset
             if size >= BATCH_BYTES or len(batch) >= BATCH_DOCUMENTS:
                 yield batch
                 batch, size = [], 0
     except DumpError as error:
-        if batch:
-            yield batch
-        raise error
+        broken = error
     if batch:
         yield batch
+    if broken is not None:
+        yield broken
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +160,16 @@ def _work(batch: list[Step], task: Task) -> _Batch:
     return _Batch(outcomes, error, peak_memory())
 
 
+def _done_here(batch: list[Step], task: Task) -> "Future[_Batch]":
+    future: Future[_Batch] = Future()
+    future.set_result(_work(batch, task))
+    return future
+
+
 def _begin_worker() -> None:
     """A worker leaves signals to the process that it works for, and ends with it, however that one ends."""
+    # A document's values hold no cycles, and there are thousands: looking for some takes a twentieth of the time.
+    gc.disable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     parent = multiprocessing.parent_process()

@@ -37,6 +37,7 @@ LAST_MILLISECOND: Final = 253_402_300_799_999
 
 _DECIMAL128: Final[Context] = create_decimal128_context()
 _SORTED: Final = orjson.OPT_SORT_KEYS
+_LINE: Final = _SORTED | orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_APPEND_NEWLINE
 
 _OPTIONS: Final[dict[Mode, json_util.JSONOptions]] = {
     "relaxed": json_util.JSONOptions(
@@ -367,8 +368,8 @@ def dumps(document: object, mode: Mode = "relaxed") -> bytes:
     return orjson.dumps(encode(document, mode), option=_SORTED)
 
 
-def dumps_mapped(document: object, mode: Mode = "relaxed") -> bytes:
-    """The same bytes as ``dumps`` for a document of the mapping, whose texts and numbers have been looked at."""
+def mapped_line(document: object, mode: Mode = "relaxed") -> bytes:
+    """``dumps`` and a newline, for a document of the mapping, whose texts and numbers have been looked at already."""
     if mode == "relaxed":
-        return orjson.dumps(document, default=_encode_relaxed, option=_SORTED | orjson.OPT_PASSTHROUGH_SUBCLASS)
-    return dumps(document, mode)
+        return orjson.dumps(document, default=_encode_relaxed, option=_LINE)
+    return dumps(document, mode) + b"\n"

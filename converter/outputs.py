@@ -114,15 +114,15 @@ class Output:
             raise CheckpointMismatch(f"{self.path} isn't what the last checkpoint left: start over with --overwrite")
         self.documents = keep.documents
 
-    def append(self, line: bytes) -> None:
-        """Adds one document, its newline included."""
+    def append(self, block: bytes, documents: int = 1) -> None:
+        """Adds so many documents, each with its newline."""
         try:
-            self._file.write(line)
+            self._file.write(block)
         except OSError as error:
             raise _output_error(self.path, error) from error
-        self._sha256.update(line)
-        self.documents += 1
-        self.bytes += len(line)
+        self._sha256.update(block)
+        self.documents += documents
+        self.bytes += len(block)
         if self.bytes - self._begun >= _AHEAD:
             self._begin_writing()
 
@@ -183,9 +183,9 @@ class Outputs:
         for file in self._files.values():
             file.close()
 
-    def append(self, collection: str, line: bytes) -> None:
-        """Adds one document of a collection, its newline included."""
-        self._files[DATA_FILES[collection]].append(line)
+    def append(self, collection: str, block: bytes, documents: int = 1) -> None:
+        """Adds so many documents of a collection, each with its newline."""
+        self._files[DATA_FILES[collection]].append(block, documents)
 
     def reject(self, line: bytes) -> None:
         """Adds one reject, its newline included."""

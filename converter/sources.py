@@ -81,6 +81,14 @@ class Origin:
     def error(self, message: str, *, offset: int | None, index: int | None = None) -> DumpError:
         return DumpError(message, path=self.path, offset=offset if self.has_offsets else None, index=index)
 
+    def read(self, offset: int, end: int) -> bytes:
+        """The bytes from ``offset`` to ``end`` of a plain file. Raises DumpError; fewer bytes if it has shrunk."""
+        try:
+            with open(self.path, "rb", buffering=0) as file:
+                return os.pread(file.fileno(), end - offset, offset)
+        except OSError as error:
+            raise self.error(f"reading failed: {error.strerror}", offset=offset) from None
+
 
 class Source:
     """One dump's bytes in pieces, decompressed and transcoded to UTF-8. ``head`` is how they begin."""

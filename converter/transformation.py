@@ -5,6 +5,8 @@ It needs nothing but the document and the task, so it can be done in this proces
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, cast
 
 import bson.json_util
@@ -14,7 +16,7 @@ from bson import Binary, ObjectId
 from converter import contracts, extjson, mapping
 from converter.dump import Framed, RawDocument, Unreadable, read
 from converter.mapping import Converted, Rejected, map_job
-from converter.report.tally import Tally
+from converter.report.tally import Counted, counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,9 @@ class Accepted:
     job_id: str
     identities: tuple[bytes, bytes]
     """What no other job may share: jobId and ``_id``."""
-    lines: list[tuple[str, bytes]]
-    tally: Tally
+    blocks: list[tuple[str, bytes, int]]
+    """Collection, its lines in one piece, how many they are."""
+    counted: Counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +65,24 @@ def outcome(number: int, document: Framed | RawDocument | Unreadable, task: Task
     result = transform(raw, task.options, task.json_format)
     if isinstance(result, Rejected):
         return refused(number, raw, result, task)
-    tally = Tally()
     size = None if raw.offset is None or raw.end is None else raw.end - raw.offset
-    tally.add(result.converted, result.lines, source=result.source, source_bytes=size, surrogates=result.surrogates)
+    count = counted(
+        result.converted, result.lines, source=result.source, source_bytes=size, surrogates=result.surrogates
+    )
     job_id = result.converted.job_id
     identity: ObjectId = result.converted.documents["novel_jobs"][0]["_id"]
     identities = b"jobId " + job_id.encode("utf-8", "surrogatepass"), b"_id " + identity.binary
-    return Accepted(job_id, identities, result.lines, tally)
+    return Accepted(job_id, identities, _blocks(result.lines), count)
+
+
+def _blocks(lines: list[tuple[str, bytes]]) -> list[tuple[str, bytes, int]]:
+    """Lines of one collection stand together."""
+    blocks = []
+    for collection, group in groupby(lines, key=itemgetter(0)):
+        of_collection = [line for _, line in group]
+        block = of_collection[0] if len(of_collection) == 1 else b"".join(of_collection)
+        blocks.append((collection, block, len(of_collection)))
+    return blocks
 
 
 def transform(

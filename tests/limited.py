@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-MEMORY = 512 << 20
+MEMORY = 1 << 30
 SECONDS = 60
 
 

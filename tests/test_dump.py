@@ -231,7 +231,7 @@ def test_standard_input(name: str, compress: Callable[[bytes], bytes]) -> None:
     [
         ("[]", [], []),
         ("[ \n ]\n", [], []),
-        ("{}", [{}], [(0, 2)]),
+        ("{}{}", [{}, {}], [(0, 2), (2, 4)]),
         ("[{}]", [{}], [(1, 3)]),
         ("[{},{}]", [{}, {}], [(1, 3), (4, 6)]),
         ('[1,"}",{"a":2}]', [1, "}", {"a": 2}], [(1, 2), (3, 6), (7, 14)]),
@@ -242,8 +242,8 @@ def test_standard_input(name: str, compress: Callable[[bytes], bytes]) -> None:
             [(1, 8), (11, 14), (16, 20), (23, 27), (28, 34), (36, 51), (52, 54)],
         ),
         ("{} 1 null\n[2]", [{}, 1, None, [2]], [(0, 2), (3, 4), (5, 9), (10, 13)]),
-        ('{"a":{"b":{}}}', [{"a": {"b": {}}}], [(0, 14)]),
-        ('{"a":18446744073709551616}', [{"a": Decimal128("18446744073709551616")}], [(0, 26)]),
+        ('{"_id":{"b":{}}}', [{"_id": {"b": {}}}], [(0, 16)]),
+        ('{"_id":18446744073709551616}', [{"_id": Decimal128("18446744073709551616")}], [(0, 28)]),
         ('[{"a":"' + "}" * 999 + '"}]', [{"a": "}" * 999}], [(1, 1008)]),
     ],
 )
@@ -394,7 +394,7 @@ def test_a_bomb_is_passed_over(name: str, size: int, write: Callable[[bytes], st
 
 def test_the_deepest_document_that_is_read(write: Callable[[bytes], str]) -> None:
     deepest = '{"}":' * MAX_DEPTH + '"}"' + "}" * MAX_DEPTH
-    assert ([json.loads(deepest)], None) == (values(read(write(deepest.encode()))[0]), None)
+    assert ([json.loads(deepest), {}], None) == (values(read(write(deepest.encode() + b"{}"))[0]), None)
 
 
 def test_many_brackets_are_not_deep(write: Callable[[bytes], str]) -> None:
@@ -450,7 +450,8 @@ def test_a_number_that_is_too_long(number: str, write: Callable[[bytes], str]) -
 
 def test_the_longest_number(write: Callable[[bytes], str]) -> None:
     number = "1" * MAX_DIGITS
-    assert ([{"a": extjson.decode(int(number))}], None) == (values(read(write(f'{{"a":{number}}}'.encode()))[0]), None)
+    documents, error = read(write(f'{{"_id":{number}}}'.encode()))
+    assert ([{"_id": extjson.decode(int(number))}], None) == (values(documents), error)
 
 
 # -------------------------------------------------------------------------------------------------- broken dumps
@@ -522,6 +523,8 @@ ERRORS: list[tuple[str, bytes, int | None, list[object], str]] = [
     ("null", b"null\n", 0, [], "this is a single JSON value, 'null"),
     ("a string", b'"abc"', 0, [], "this is a single JSON value"),
     ("a wrapper", b'{"n":1,"jobs":[{"_id":1}]}\n', 0, [], "this is one object with an array in 'jobs', not a coll"),
+    ("a lone object", b'{"ok":0,"errmsg":"unauthorized"}', 0, [], "this is one object without _id and jobId, not a c"),
+    ("an empty object", b"{}\n", 0, [], "this is one object without _id and jobId"),
     ("garbage behind", b'[{"a":1}] x', 10, [{"a": 1}], "'x' behind the closing `]`"),
     ("two arrays", b'[{"a":1}]\n[{"b":1}]', 10, [{"a": 1}], "the array is closed, but more JSON follows"),
     ("no comma", b'[{"a":1} {"b":1}]', 9, [{"a": 1}], "'{\"b\":1}]' where a comma or `]` belongs"),
@@ -576,7 +579,7 @@ def test_what_is_wrong_is_said_with_its_place(
 
 
 def test_a_lone_document_is_a_dump(write: Callable[[bytes], str]) -> None:
-    for text in '{"_id":1,"chapters":[{"a":1}]}', '{"jobId":"x","chapters":[{"a":1}]}', '{"a":[1]}':
+    for text in '{"_id":1,"chapters":[{"a":1}]}', '{"jobId":"x","chapters":[{"a":1}]}':
         assert ([json.loads(text)], None) == (values(read(write(text.encode()))[0]), None)
     two = b'{"a":[{"b":1}]}\n{"a":[{"b":2}]}'
     assert ([{"a": [{"b": 1}]}, {"a": [{"b": 2}]}], None) == (values(read(write(two))[0]), None)

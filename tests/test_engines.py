@@ -140,6 +140,7 @@ def die(*_: object) -> None:
 
 def test_a_worker_that_is_killed(dump: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "_work", die)
+    monkeypatch.setattr(engines, "MEANWHILE", 0)
     with Dump.open(dump) as opened, pytest.raises(WorkerDied, match="while documents 0 to 3 were converted"):
         list(engine(2).run(((0, document) for document in opened.frames()), TASK))
 
@@ -150,6 +151,7 @@ def test_after_a_worker_was_killed_the_run_is_resumed(
     whole = converted((dump,), tmp_path / "whole", workers=1)
     with monkeypatch.context() as patched:
         patched.setattr(engines, "_work", die)
+        patched.setattr(engines, "MEANWHILE", 0)
         error = failure(lambda: converted((dump,), tmp_path / "out", workers=2))
     assert isinstance(error, WorkerDied)
     assert "go on with: novel-backfill convert" in str(error)

@@ -26,6 +26,7 @@ from converter.report.tally import (
     Sizes,
     Tally,
     bucket_bounds,
+    counted,
     rounded,
 )
 from tests import jobs
@@ -50,7 +51,7 @@ def count(tally: Tally, document: object, surrogates: int = 0) -> None:
         tally.reject(lines.reason, lines.job_id)
         return
     assert isinstance(document, dict)
-    tally.add(converted, lines, source=document, source_bytes=100, surrogates=surrogates)
+    tally.add(counted(converted, lines, source=document, source_bytes=100, surrogates=surrogates))
 
 
 def merged(*tallies: Tally) -> Tally:
@@ -123,7 +124,7 @@ def test_measures_documents() -> None:
         assert max(expected) == largest.size
     line = next(line for of, line in lines if of == "novel_jobs")
     assert (contracts.bson_bytes(line), converted.job_id) == (
-        sizes["novel_jobs"].largest.bson_size,  # type: ignore[union-attr]
+        sizes["novel_jobs"].largest.measure(),  # type: ignore[union-attr]
         sizes["novel_jobs"].largest.job_id,  # type: ignore[union-attr]
     )
 
@@ -300,7 +301,7 @@ def test_parity_finds_what_was_lost(quantity: str) -> None:
     converted = jobs.converted(document)
     losses[quantity](converted.documents)
     tally = Tally()
-    tally.add(converted, [], source=document)
+    tally.add(counted(converted, [], source=document))
 
     assert ["lossy"] == tally.parity[quantity].differing.examples
 
@@ -374,7 +375,7 @@ MADE = st.builds(
 )
 
 
-def counted(made: list[Made]) -> Tally:
+def tallied_from(made: list[Made]) -> Tally:
     tally = Tally()
     for one in made:
         count(tally, one.document, one.surrogates)
@@ -386,25 +387,25 @@ def test_ranges_add_up_to_the_whole(made: list[Made], cuts: list[int]) -> None:
     edges = [0, *sorted(min(cut, len(made)) for cut in cuts), len(made)]
     ranges = [made[start:end] for start, end in itertools.pairwise(edges)]
 
-    assert counted(made).to_json() == merged(*map(counted, ranges)).to_json()
+    assert tallied_from(made).to_json() == merged(*map(tallied_from, ranges)).to_json()
 
 
 @given(st.lists(MADE, max_size=4), st.lists(MADE, max_size=4), st.lists(MADE, max_size=4))
 def test_merging_is_associative(first: list[Made], second: list[Made], third: list[Made]) -> None:
-    left = merged(merged(counted(first), counted(second)), counted(third))
-    right = merged(counted(first), merged(counted(second), counted(third)))
+    left = merged(merged(tallied_from(first), tallied_from(second)), tallied_from(third))
+    right = merged(tallied_from(first), merged(tallied_from(second), tallied_from(third)))
 
     assert left.to_json() == right.to_json()
 
 
 @given(st.lists(MADE, max_size=6), st.lists(MADE, max_size=6))
 def test_a_checkpoint_changes_nothing(before: list[Made], after: list[Made]) -> None:
-    resumed = stored(counted(before))
-    assert counted(before) == resumed
+    resumed = stored(tallied_from(before))
+    assert tallied_from(before) == resumed
     for one in after:
         count(resumed, one.document, one.surrogates)
 
-    assert json.dumps(counted(before + after).to_json(), sort_keys=True) == json.dumps(
+    assert json.dumps(tallied_from(before + after).to_json(), sort_keys=True) == json.dumps(
         resumed.to_json(), sort_keys=True
     )
 

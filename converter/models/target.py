@@ -359,12 +359,27 @@ _CONTRACTS: Final[dict[Collection, TypeAdapter[Any]]] = {
     "novel_job_metrics": TypeAdapter(NovelJobMetrics),
     "novel_job_metadata": TypeAdapter(NovelJobMetadata),
 }
+_LISTS: Final[dict[Collection, TypeAdapter[Any]]] = {
+    "novel_jobs": TypeAdapter(list[NovelJob]),
+    "novel_job_events": TypeAdapter(list[NovelJobEvent]),
+    "novel_job_metrics": TypeAdapter(list[NovelJobMetrics]),
+    "novel_job_metadata": TypeAdapter(list[NovelJobMetadata]),
+}
 
 
 def violations(collection: Collection, document: object) -> list[str]:
-    """What is wrong with the document, one ``path: problem`` each, without values; empty if it keeps the contract."""
+    """What is wrong with a document, one ``path: problem`` each, without its values; empty if it keeps the contract."""
+    return _problems(_CONTRACTS[collection], document)
+
+
+def violations_in(collection: Collection, documents: list[dict[str, Any]]) -> list[str]:
+    """The same for several documents at once, which is cheaper; a path begins with the document's position."""
+    return _problems(_LISTS[collection], documents)
+
+
+def _problems(contract: TypeAdapter[Any], value: object) -> list[str]:
     try:
-        _CONTRACTS[collection].validate_python(document)
+        contract.validate_python(value)
     except ValidationError as error:
         problems = error.errors(include_url=False, include_context=False, include_input=False)
         return [f"{'.'.join(map(str, problem['loc'])) or 'document'}: {problem['msg']}" for problem in problems]

@@ -134,8 +134,8 @@ def _sizes(sizes: Sizes) -> dict[str, Any]:
         if largest is None
         else {
             "bytes": largest.size,
-            "bson_bytes": largest.bson_size,
-            "bson_bytes_left": MAX_BYTES - largest.bson_size,
+            "bson_bytes": largest.measure(),
+            "bson_bytes_left": MAX_BYTES - largest.measure(),
             "job_id": largest.job_id,
         },
     }

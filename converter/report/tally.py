@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Annotated, Any, Final, Self
 
-from pydantic import BeforeValidator, PlainSerializer, TypeAdapter
+from pydantic import BeforeValidator, Field, PlainSerializer, TypeAdapter
 
 from converter.contracts import bson_bytes
 from converter.extjson import without_surrogates
@@ -82,9 +82,17 @@ class Largest:
 
     size: int
     """Bytes of Extended JSON with the newline."""
-    bson_size: int
-    """Bytes of BSON, which MongoDB's limit is about."""
     job_id: str
+    line: Annotated[bytes, Field(exclude=True)] = field(default=b"", compare=False)
+    """The document itself until it is measured: of those that are largest for a while, few have to be."""
+    bson_size: int = field(default=0, compare=False)
+
+    def measure(self) -> int:
+        """Bytes of BSON, which MongoDB's limit is about."""
+        if self.line:
+            self.bson_size = bson_bytes(self.line)
+            self.line = b""
+        return self.bson_size
 
 
 @dataclass(slots=True)
@@ -103,9 +111,8 @@ class Sizes:
         self.total += size
         bucket = _size_bucket(size)
         self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
-        # The first of equals, so that seldom more than a few of a dump's documents are measured.
-        if self.largest is None or size > self.largest.size:
-            self.largest = Largest(size, bson_bytes(line), _shown(job_id))
+        if self.largest is None or size > self.largest.size:  # the first of equals
+            self.largest = Largest(size, _shown(job_id), line)
 
     def merge(self, later: Self) -> None:
         self.documents += later.documents
@@ -249,45 +256,31 @@ class Tally:
         """Reason -> rejected documents, sorted by reason."""
         return {reason: cases.total for reason, cases in sorted(self.rejects.items())}
 
-    def add(
-        self,
-        converted: Converted,
-        lines: Iterable[tuple[str, bytes]],
-        *,
-        source: Mapping[str, Any],
-        source_bytes: int | None = None,
-        surrogates: int = 0,
-    ) -> None:
-        """Count an accepted job.
-
-        ``lines`` are (collection, line with its newline); ``source`` is the dump's document, ``source_bytes`` its size
-        there; ``surrogates`` counts those that the reader replaced.
-        """
-        job_id, documents = converted.job_id, converted.documents
+    def add(self, job: "Counted") -> None:
+        """Count an accepted job."""
+        job_id = job.job_id
         self.accepted += 1
-        self.source_bytes += source_bytes or 0
-        for name, times in converted.repairs.items():
-            if name != "lone-surrogate":
-                self._repair(name, job_id, times)
-        if surrogates := surrogates + converted.repairs.get("lone-surrogate", 0):
-            self._repair("lone-surrogate", job_id, surrogates)
-        (job,), (metrics,), (metadata,) = (
-            documents[collection] for collection in ("novel_jobs", "novel_job_metrics", "novel_job_metadata")
-        )
-        self._status(converted.legacy_status, job["status"])
-        self.generations[converted.generation] = self.generations.get(converted.generation, 0) + 1
-        for event in documents["novel_job_events"]:
-            types = self.events.setdefault(event["kind"], {})
-            event_type = event["event"]["type"] if "event" in event else event["status"]
-            types[event_type] = types.get(event_type, 0) + 1
-        for collection, line in lines:
-            self.sizes[collection].add(job_id, line)
-        self._amounts(job_id, legacy_quantities(source), written_quantities(documents), metrics)
-        self.alerts_written += len(metadata["continuityAlerts"])
-        if len(metadata["continuityAlerts"]) > LONG_LIST:
-            self.long_alerts.add(job_id, len(metadata["continuityAlerts"]))
-        if len(metadata["aiDecisions"]) > LONG_LIST:
-            self.long_decisions.add(job_id, len(metadata["aiDecisions"]))
+        self.source_bytes += job.source_bytes
+        for name, times in job.repairs.items():
+            self._repair(name, job_id, times)
+        self._status(job.legacy_status, job.status)
+        self.generations[job.generation] = self.generations.get(job.generation, 0) + 1
+        for (kind, event_type), times in job.events.items():
+            types = self.events.setdefault(kind, {})
+            types[event_type] = types.get(event_type, 0) + times
+        for collection, sizes in job.sizes.items():
+            self.sizes[collection].merge(sizes)
+        for quantity, held in job.legacy.items():
+            written = job.written[quantity]
+            if held or written:
+                self.parity[quantity].add(job_id, held, written)
+        self.cost.add(job_id, *job.costs, COST_BOUNDS)
+        self.tokens.add(job_id, *job.tokens, TOKEN_BOUNDS)
+        self.alerts_written += job.alerts
+        if job.alerts > LONG_LIST:
+            self.long_alerts.add(job_id, job.alerts)
+        if job.decisions > LONG_LIST:
+            self.long_decisions.add(job_id, job.decisions)
 
     def reject(self, reason: str, job_id: str | None) -> None:
         """Count a rejected document."""
@@ -321,6 +314,9 @@ class Tally:
 
     def to_json(self) -> dict[str, Any]:
         """JSON values that ``from_json`` makes the same tally of; fractions are texts such as ``3/8``."""
+        for sizes in self.sizes.values():
+            if sizes.largest is not None:
+                sizes.largest.measure()
         return _SCHEMA.dump_python(self, mode="json")  # type: ignore[no-any-return]
 
     @classmethod
@@ -341,15 +337,74 @@ class Tally:
         targets = self.statuses.setdefault(known, {})
         targets[target] = targets.get(target, 0) + 1
 
-    def _amounts(self, job_id: str, legacy: Quantities, written: Quantities, metrics: Mapping[str, Any]) -> None:
-        for quantity, held in legacy.items():
-            if held or written[quantity]:
-                self.parity[quantity].add(job_id, held, written[quantity])
-        cost, tokens = metrics["cost"], metrics["tokens"]
-        extra = cost["extra"]
-        self.cost.add(job_id, extra["recordedTotalUsd"], extra["recomputedTotalUsd"], cost["totalUsd"], COST_BOUNDS)
-        stages = rounded_sum(tokens[stage] for stage in ("analysis", "outline", "chapters"))
-        self.tokens.add(job_id, written["recorded_tokens"], stages, tokens["total"], TOKEN_BOUNDS)
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What a tally takes of one accepted job: small, so that it travels cheaply between processes."""
+
+    job_id: str
+    source_bytes: int
+    repairs: dict[str, int]
+    legacy_status: str
+    status: str
+    generation: str
+    events: dict[tuple[str, str], int]
+    """Kind and type -> documents. A job-status event's type is its status."""
+    sizes: dict[str, Sizes]
+    legacy: Quantities
+    written: Quantities
+    costs: tuple[int | float, int | float, int | float]
+    """Recorded, recomputed, written."""
+    tokens: tuple[int | float, int | float, int | float]
+    alerts: int
+    decisions: int
+
+
+def counted(
+    converted: Converted,
+    lines: Iterable[tuple[str, bytes]],
+    *,
+    source: Mapping[str, Any],
+    source_bytes: int | None = None,
+    surrogates: int = 0,
+) -> Counted:
+    """Count what is in an accepted job.
+
+    ``lines`` are (collection, line with its newline); ``source`` is the dump's document, ``source_bytes`` its size
+    there; ``surrogates`` counts those that the reader replaced.
+    """
+    job_id, documents = converted.job_id, converted.documents
+    (job,), (metrics,), (metadata,) = (
+        documents[collection] for collection in ("novel_jobs", "novel_job_metrics", "novel_job_metadata")
+    )
+    repairs = dict(converted.repairs)
+    if surrogates:
+        repairs["lone-surrogate"] = repairs.get("lone-surrogate", 0) + surrogates
+    events: dict[tuple[str, str], int] = {}
+    for event in documents["novel_job_events"]:
+        told = (event["kind"], event["event"]["type"] if "event" in event else event["status"])
+        events[told] = events.get(told, 0) + 1
+    sizes: dict[str, Sizes] = {collection: Sizes() for collection in COLLECTIONS}
+    for collection, line in lines:
+        sizes[collection].add(job_id, line)
+    cost, tokens, written = metrics["cost"], metrics["tokens"], written_quantities(documents)
+    stages = rounded_sum(tokens[stage] for stage in ("analysis", "outline", "chapters"))
+    return Counted(
+        job_id=job_id,
+        source_bytes=source_bytes or 0,
+        repairs=repairs,
+        legacy_status=converted.legacy_status,
+        status=job["status"],
+        generation=converted.generation,
+        events=events,
+        sizes=sizes,
+        legacy=legacy_quantities(source),
+        written=written,
+        costs=(cost["extra"]["recordedTotalUsd"], cost["extra"]["recomputedTotalUsd"], cost["totalUsd"]),
+        tokens=(written["recorded_tokens"], stages, tokens["total"]),
+        alerts=len(metadata["continuityAlerts"]),
+        decisions=len(metadata["aiDecisions"]),
+    )
 
 
 _SCHEMA: Final = TypeAdapter(Tally)

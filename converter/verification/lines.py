@@ -116,7 +116,7 @@ def _document(name: str, number: int, line: bytes, mode: extjson.Mode, proof: Pr
     proof.expect(wrong is None, "limits", name, number, wrong or "")
     if wrong is not None or not isinstance(document, dict):
         return None
-    if extjson.dumps_mapped(document, mode) != line[:-1]:
+    if extjson.mapped_line(document, mode) != line:
         form = "keys sorted and each once, no white space"
         proof.problem("lines", name, number, f"not the {mode} Extended JSON that convert writes ({form})")
     return document

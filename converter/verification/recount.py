@@ -80,7 +80,7 @@ def _hash(data: bytes) -> str:
 
 def digest(value: object) -> str:
     """32 hexadecimal digits that stand for a BSON value without lone surrogates."""
-    return _hash(extjson.dumps_mapped(value))
+    return _hash(extjson.mapped_line(value))
 
 
 def digest_if_shallow(value: object) -> str | None:
