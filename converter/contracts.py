@@ -8,7 +8,7 @@ import orjson
 from converter import extjson
 from converter.mapping import Converted, Rejected
 from converter.models.legacy import MAX_NESTING
-from converter.models.target import COLLECTIONS, violations_in
+from converter.models.target import COLLECTIONS, violations, violations_in
 
 MAX_BYTES: Final = 16 * 1024 * 1024
 """Bytes of BSON in a document: https://www.mongodb.com/docs/manual/reference/limits/"""
@@ -30,7 +30,7 @@ def check(converted: Converted, mode: extjson.Mode) -> list[tuple[str, bytes]] |
     deep = converted.nesting > MAX_NESTING - _ADDED_LEVELS
     for collection in COLLECTIONS:
         documents = converted.documents[collection]
-        wrong = violations_in(collection, documents)
+        wrong = violations_in(collection, documents) if len(documents) > 1 else violations(collection, documents[0])
         if wrong:
             return Rejected("contract", f"{collection}: {'; '.join(wrong[:5])}", converted.job_id)
         for document in documents:

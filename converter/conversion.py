@@ -19,7 +19,7 @@ from converter import checkpoint as checkpoints
 from converter import mapping
 from converter.checkpoint import Checkpoint, Position, State
 from converter.dump import Dump, read
-from converter.engines import Document, Engine, Step, engine
+from converter.engines import Document, Engine, Step, engine, processors
 from converter.errors import (
     CheckpointMismatch,
     DumpError,
@@ -181,8 +181,6 @@ def _convert(
         progress,
         list(state.positions),
         Tally.from_json(state.tally),
-        engine(_workers(request, dumps)),
-        _task(request, identity),
     )
     try:
         run.convert()
@@ -218,8 +216,6 @@ def _rehearse(
         progress,
         list(state.positions),
         Tally(),
-        engine(_workers(request, dumps)),
-        _task(request, identity),
     )
     run.convert()
     return _summary(request, _counts(run.tally), outputs.entries())
@@ -237,14 +233,16 @@ class _Run:
     progress: Progress
     positions: list[Position]
     tally: Tally
-    engine: Engine
-    task: Task
+    engine: Engine = field(init=False)
+    task: Task = field(init=False)
     _last: tuple[int, Document] | None = None  # the number of its dump, and the document done last
     _before: int = 0  # bytes of the dumps before that
     _stamps: list[tuple[int, int, int] | None] = field(init=False)
     _begun: tuple[float, int, int] = field(init=False)  # the clock, documents and bytes when this process took over
 
     def __post_init__(self) -> None:
+        self.engine = engine(_workers(self.request, self.dumps))
+        self.task = _task(self.request, self.identity)
         self._begun = time.monotonic(), self.tally.read, sum(position.bytes for position in self.positions)
         self._stamps = [_stamp(dump) for dump in self.dumps]
 
@@ -497,7 +495,7 @@ def _workers(request: ConvertRequest, dumps: list[Dump]) -> int:
     if request.workers is not None:
         return request.workers
     known = sum(dump.size or 0 for dump in dumps)
-    return len(os.sched_getaffinity(0)) if known >= LARGE_BYTES else 1
+    return processors() if known >= LARGE_BYTES else 1
 
 
 def _task(request: ConvertRequest, identity: Identity) -> Task:

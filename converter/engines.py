@@ -53,6 +53,11 @@ def engine(workers: int) -> Engine:
     return Engine(True, pool.run, lambda: max(pool.peak_memory, peak_memory()))
 
 
+def processors() -> int:
+    """Those that this process may use; where the system doesn't tell (macOS), all there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def peak_memory() -> int:
     """Bytes of memory that this process held at most."""
     unit = 1 if sys.platform == "darwin" else 1024
