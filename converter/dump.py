@@ -79,7 +79,7 @@ class RawDocument:
     """One document of a dump: usually a dict, but anything that an array can hold.
 
     ``offset`` and ``end`` are bytes of the decompressed dump (``end`` is just behind the document), None in UTF-16.
-    ``surrogates`` counts what was no Unicode and became U+FFFD.
+    ``surrogates`` counts the lone surrogates, ``not_utf8`` the other bytes that were no Unicode and became U+FFFD.
     """
 
     index: int
@@ -87,6 +87,7 @@ class RawDocument:
     end: int | None
     value: object
     surrogates: int = 0
+    not_utf8: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +307,7 @@ def _bson_documents(
 
 
 def _bson_document(place: tuple[int, int | None, int | None], data: bytes, origin: Origin) -> RawDocument | Unreadable:
-    surrogates = 0
+    not_utf8 = 0
     try:
         try:
             value = bson.decode(data, _BSON_OPTIONS)
@@ -314,7 +315,7 @@ def _bson_document(place: tuple[int, int | None, int | None], data: bytes, origi
             if "codec can't decode" not in str(error):
                 raise
             value = bson.decode(data, _BSON_OPTIONS_REPLACE)
-            surrogates = repr(value).count("\ufffd") - data.count("\ufffd".encode())
+            not_utf8 = repr(value).count("\ufffd") - data.count("\ufffd".encode())
     except BSONError as error:
         if "recursion depth" in str(error):
             return Unreadable(*place, "nested-too-deep", _TOO_DEEP, data, in_bson=True)
@@ -322,7 +323,7 @@ def _bson_document(place: tuple[int, int | None, int | None], data: bytes, origi
         raise origin.error(problem, offset=place[1], index=place[0]) from None
     if _deeper_than(MAX_DEPTH, value):
         return Unreadable(*place, "nested-too-deep", _TOO_DEEP, data, in_bson=True)
-    return RawDocument(*place, value, surrogates)
+    return RawDocument(*place, value, not_utf8=not_utf8)
 
 
 def _deeper_than(depth: int, value: object) -> bool:

@@ -35,8 +35,7 @@ class Transformed:
 
     converted: Converted
     lines: list[tuple[str, bytes]]
-    source: Mapping[str, Any]
-    surrogates: int
+    raw: RawDocument
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,12 @@ def outcome(number: int, document: Framed | RawDocument | Unreadable, task: Task
         return refused(number, raw, result, task)
     size = None if raw.offset is None or raw.end is None else raw.end - raw.offset
     count = counted(
-        result.converted, result.lines, source=result.source, source_bytes=size, surrogates=result.surrogates
+        result.converted,
+        result.lines,
+        source=cast(Mapping[str, Any], result.raw.value),
+        source_bytes=size,
+        surrogates=result.raw.surrogates,
+        not_utf8=result.raw.not_utf8,
     )
     job_id = result.converted.job_id
     identity: ObjectId = result.converted.documents["novel_jobs"][0]["_id"]
@@ -97,7 +101,7 @@ def transform(
     lines = contracts.check(converted, json_format)
     if isinstance(lines, Rejected):
         return lines
-    return Transformed(converted, lines, cast(Mapping[str, Any], raw.value), raw.surrogates)
+    return Transformed(converted, lines, raw)
 
 
 def refused(number: int, raw: RawDocument | Unreadable, rejected: Rejected, task: Task) -> Refused:

@@ -394,3 +394,11 @@ def test_option_changes_reach_the_documents(tmp_path: Path) -> None:
     (document,) = lines(tmp_path / "out", "novel_jobs.ndjson")
     assert ("other", "failed") == (document["queue"], document["status"])
     assert re.search(r'"createdAt":\{"\$date":\{"\$numberLong":', (tmp_path / "out" / "novel_jobs.ndjson").read_text())
+
+
+def test_bytes_that_are_no_text_are_counted(tmp_path: Path) -> None:
+    document = bson.encode({"_id": ObjectId("6b048ef23a7f864639930729"), "title": "caf?"})
+    (tmp_path / "jobs.bson").write_bytes(document.replace(b"caf?", b"caf\xe9"))
+    summary = run(str(tmp_path / "jobs.bson"), tmp_path / "out")
+    assert 1 == summary.repairs["text-not-utf8"]
+    assert "caf\ufffd" == lines(tmp_path / "out", "novel_jobs.ndjson")[0]["payload"]["title"]

@@ -265,7 +265,7 @@ def test_bson_dates_of_any_year_and_text_that_is_not_utf_8(write: Callable[[byte
     texts = {b"\xed\xa0\x80": ("\ud800", 0), "\ufffd".encode() + b"\xff\xfe": ("\ufffd" * 3, 2), b"ok": ("ok", 0)}
     documents, error = read(write(b"".join(map(with_text, texts))))
     assert [({"t": DatetimeMS(-(2**62)), "a": text}, count) for text, count in texts.values()] == [
-        (document.value, document.surrogates) for document in documents if isinstance(document, RawDocument)
+        (document.value, document.not_utf8) for document in documents if isinstance(document, RawDocument)
     ]
     assert error is None
 

@@ -7,7 +7,7 @@ import pytest
 from bson import DatetimeMS, Decimal128, Int64
 
 from converter.extjson import FIRST_MILLISECOND, LAST_MILLISECOND, Double, NestedTooDeep, RawText
-from converter.models.legacy import LAST_TIME, MAX_NESTING, check, generation
+from converter.models.legacy import LAST_TIME, MANY_ERRORS, MAX_NESTING, check, generation
 from converter.repairs import NAMES, Repairs
 from tests.jobs import CREATED, Document, chapter, date
 
@@ -240,3 +240,12 @@ def test_two_places_with_one_path_are_both_kept() -> None:
         repairs.misplace("a.b", value)
 
     assert {"a.b": "a", "a.b~2": "b", "a.b~3": "c"} == repairs.misplaced
+
+
+def test_a_field_with_too_many_errors_is_moved_aside_whole() -> None:
+    """Each error takes a kilobyte to be told, and one document may hold millions."""
+    repairs = Repairs()
+    found = check({"title": 7, "outline": [7] * (MANY_ERRORS + 1), "chapters": ["x", {"title": "one"}]}, repairs)
+    assert {"chapters": [{"title": "one"}]} == found
+    assert {"title": 7, "outline": [7] * (MANY_ERRORS + 1), "chapters.0": "x"} == repairs.misplaced
+    assert {"misplaced": 3} == repairs.counts

@@ -289,6 +289,9 @@ class Job(TypedDict, total=False):
     completedAt: Time
 
 
+MANY_ERRORS: Final = 20_000
+"""Wrong values in one job from which they are no longer looked at one by one."""
+
 _JOB: Final = TypeAdapter(Job)
 
 Location = tuple[int | str, ...]
@@ -313,11 +316,31 @@ def check(document: dict[str, Any], repairs: Repairs) -> Job:
     try:
         return _JOB.validate_python(mended)
     except ValidationError as error:
+        if error.error_count() > MANY_ERRORS:
+            _move_worst_aside(mended, repairs)
+            return check(mended, repairs)
         problems = error.errors(include_url=False, include_context=False, include_input=False)
     # From the back, so that taking an element out of an array moves none that is still to be looked at.
     for problem in sorted(problems, key=lambda problem: [_order(step) for step in problem["loc"]], reverse=True):
         _mend(mended, problem["loc"], problem["type"], repairs)
     return _JOB.validate_python(mended)
+
+
+def _move_worst_aside(document: dict[str, Any], repairs: Repairs) -> None:
+    """Move the fields aside, whole, that hold most of the errors: each error takes a kilobyte to be told."""
+    counts = {field: _error_count({field: document[field]}) for field in Job.__annotations__ if field in document}
+    worst = max(counts.values())
+    for field, count in counts.items():
+        if count == worst:
+            repairs.misplace(field, document.pop(field))
+
+
+def _error_count(document: dict[str, Any]) -> int:
+    try:
+        _JOB.validate_python(document)
+    except ValidationError as error:
+        return error.error_count()
+    return 0
 
 
 def _copy(value: Any, repairs: Repairs, level: int = 1) -> Any:

@@ -367,19 +367,21 @@ def counted(
     source: Mapping[str, Any],
     source_bytes: int | None = None,
     surrogates: int = 0,
+    not_utf8: int = 0,
 ) -> Counted:
     """Count what is in an accepted job.
 
     ``lines`` are (collection, line with its newline); ``source`` is the dump's document, ``source_bytes`` its size
-    there; ``surrogates`` counts those that the reader replaced.
+    there; ``surrogates`` and ``not_utf8`` count what the reader replaced.
     """
     job_id, documents = converted.job_id, converted.documents
     (job,), (metrics,), (metadata,) = (
         documents[collection] for collection in ("novel_jobs", "novel_job_metrics", "novel_job_metadata")
     )
     repairs = dict(converted.repairs)
-    if surrogates:
-        repairs["lone-surrogate"] = repairs.get("lone-surrogate", 0) + surrogates
+    for name, times in (("lone-surrogate", surrogates), ("text-not-utf8", not_utf8)):
+        if times:
+            repairs[name] = repairs.get(name, 0) + times
     events: dict[tuple[str, str], int] = {}
     for event in documents["novel_job_events"]:
         told = (event["kind"], event["event"]["type"] if "event" in event else event["status"])
