@@ -130,7 +130,10 @@ def read(document: Framed | RawDocument | Unreadable) -> RawDocument | Unreadabl
     text = Text(iter([data]), document.offset or 0)
     reader = _JsonReader(document.origin, text, in_array=False, fast=False, framing=None, index=document.index, after=0)
     text.skip_white()
-    return reader.read_object()
+    try:
+        return reader.read_object()
+    finally:
+        reader.forget()
 
 
 class Dump:
@@ -371,6 +374,10 @@ class _JsonReader:
     def _begin(self) -> None:
         """A new ijson, which takes objects back to back; it is of no use after an error."""
         self._values: Iterator[object] = _yajl.items(self, "", multiple_values=True)
+
+    def forget(self) -> None:
+        """To be called in the end: the reader and its ijson hold each other, and no garbage collector sees that."""
+        self._values = iter(())
 
     def documents(self, *, resumed: bool) -> Iterator[Framed | RawDocument | Unreadable]:
         text = self._text

@@ -1,5 +1,6 @@
 import bz2
 import codecs
+import gc
 import gzip
 import json
 import lzma
@@ -9,6 +10,7 @@ import re
 import struct
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -631,3 +633,18 @@ def test_the_slow_backend_is_refused(write: Callable[[bytes], str], monkeypatch:
     monkeypatch.setattr(dump_module, "BACKEND", "python")
     with pytest.raises(DumpError, match=r"ijson's C backend \(yajl2_c\) is missing"):
         Dump.open(write(ARRAY))
+
+
+def test_documents_that_only_ijson_reads_are_let_go(write: Callable[[bytes], str]) -> None:
+    """ijson and its reader hold each other; a document kept by each such pair would make memory grow with the dump."""
+    odd = [{"_id": number, "chapters": [], "text": "\x7f" + "x" * 100_000} for number in range(60)]
+    path = write(json.dumps(odd, ensure_ascii=False).encode())
+    with Dump.open(path) as dump:
+        frames = dump.frames()
+        tracemalloc.start()
+        try:
+            assert 60 == sum(1 for frame in frames if isinstance(dump_module.read(frame), RawDocument))
+            gc.collect()
+            assert tracemalloc.get_traced_memory()[0] < 3_000_000
+        finally:
+            tracemalloc.stop()
