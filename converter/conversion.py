@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from importlib import metadata
 from itertools import islice
 from pathlib import Path, PurePath
@@ -158,7 +158,7 @@ def _convert(
             bundle.refuse_existing(resume=request.resume)
         bundle.clear()
         outputs = stack.enter_context(Outputs.start(bundle.folder))
-        state = State(positions=[Position() for _ in dumps], files=outputs.entries(), tally=Tally().to_json())
+        state = _beginning(dumps, outputs)
         checkpoint = stack.enter_context(Checkpoint(path))
         checkpoint.create(identity, state)
         crash_point("started")
@@ -172,16 +172,7 @@ def _convert(
             return _summary(request, _counts(Tally.from_json(state.tally)), state.files)
         outputs = stack.enter_context(Outputs.reopen(bundle.folder, state.files))
 
-    run = _Run(
-        request,
-        dumps,
-        identity,
-        outputs,
-        checkpoint,
-        progress,
-        list(state.positions),
-        Tally.from_json(state.tally),
-    )
+    run = _Run(request, dumps, identity, outputs, checkpoint, progress, state)
     try:
         run.convert()
         publishing = run.complete(bundle)
@@ -204,21 +195,16 @@ def _rehearse(
         elif Path(request.out, MANIFEST).exists():
             return _finished_before(request, identity)
     outputs = stack.enter_context(Outputs.discarded())
-    state = State(positions=[Position() for _ in dumps], files=outputs.entries(), tally=Tally().to_json())
+    state = _beginning(dumps, outputs)
     checkpoint = stack.enter_context(Checkpoint(None))
     checkpoint.create(identity, state)
-    run = _Run(
-        request,
-        dumps,
-        identity,
-        outputs,
-        checkpoint,
-        progress,
-        list(state.positions),
-        Tally(),
-    )
+    run = _Run(request, dumps, identity, outputs, checkpoint, progress, state)
     run.convert()
     return _summary(request, _counts(run.tally), outputs.entries())
+
+
+def _beginning(dumps: list[Dump], outputs: Outputs) -> State:
+    return State(positions=[Position() for _ in dumps], files=outputs.entries(), tally=Tally().to_json())
 
 
 @dataclass(slots=True)
@@ -231,8 +217,9 @@ class _Run:
     outputs: Outputs
     checkpoint: Checkpoint
     progress: Progress
-    positions: list[Position]
-    tally: Tally
+    state: InitVar[State]
+    positions: list[Position] = field(init=False)
+    tally: Tally = field(init=False)
     engine: Engine = field(init=False)
     task: Task = field(init=False)
     _last: tuple[int, Document] | None = None  # the number of its dump, and the document done last
@@ -240,7 +227,9 @@ class _Run:
     _stamps: list[tuple[int, int, int] | None] = field(init=False)
     _begun: tuple[float, int, int] = field(init=False)  # the clock, documents and bytes when this process took over
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, state: State) -> None:
+        self.positions = list(state.positions)
+        self.tally = Tally.from_json(state.tally)
         self.engine = engine(_workers(self.request, self.dumps))
         self.task = _task(self.request, self.identity)
         self._begun = time.monotonic(), self.tally.read, sum(position.bytes for position in self.positions)
