@@ -596,7 +596,7 @@ class _JsonReader:
         return self._decoded(start, value, surrogates, [raw])
 
     def _decoded(self, start: int, value: object, surrogates: int, pieces: list[bytes]) -> RawDocument | Unreadable:
-        if self._index >= self._after:
+        if not 0 < self._index < self._after:  # the first one may turn out to be no dump's
             try:
                 value = extjson.decode(value)
             except extjson.NestedTooDeep:

@@ -80,13 +80,29 @@ MAX_LEVELS: Final = 250
 # ---------------------------------------------------------------------------------------------------------- times
 
 
-@lru_cache(maxsize=4096)  # an event writes the same time three times
+# Times and their texts, of this document and the last ones: a job has each of its times in several places.
+_ISO: Final[dict[int, str]] = {}
+_ISO_KEPT: Final = 4096
+_ISO_FORM: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
+
+
 def iso(milliseconds: int) -> str:
     """Milliseconds since 1970 in the form of JavaScript's ``Date.prototype.toISOString``: ``2025-07-19T03:04:05.420Z``.
 
     Raises ``OverflowError`` outside the years 1 to 9999 (``FIRST_MILLISECOND`` to ``LAST_MILLISECOND``).
     """
-    return (_EPOCH + timedelta(milliseconds=milliseconds)).isoformat(timespec="milliseconds") + "Z"
+    text = _ISO.get(milliseconds)
+    if text is None:
+        moment = _EPOCH + timedelta(milliseconds=milliseconds)
+        text = _remember(milliseconds, moment.isoformat(timespec="milliseconds") + "Z")
+    return text
+
+
+def _remember(milliseconds: int, text: str) -> str:
+    if len(_ISO) >= _ISO_KEPT:
+        _ISO.clear()
+    _ISO[milliseconds] = text
+    return text
 
 
 @lru_cache(maxsize=4096)
@@ -103,7 +119,10 @@ def milliseconds(text: str) -> int | None:
     except (ValueError, OverflowError):
         return None
     since = moment - _EPOCH
-    return since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
+    stamp = since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
+    if _ISO_FORM.fullmatch(text):
+        _remember(stamp, text)
+    return stamp
 
 
 # -------------------------------------------------------------------------------------------------------- numbers
@@ -260,10 +279,13 @@ def decode(value: Any, levels: int = MAX_LEVELS) -> Any:
                     plain = _COMMON[wrapper](text)
                     value[key] = held if plain is None else plain
                     continue
-            if inner is dict or inner is list or inner is Decimal or inner is float:
+            if inner is dict or inner is list or inner is Decimal:
                 value[key] = decode(held, levels - 1)
-            elif inner is int and not -INT64_MAX <= held <= INT64_MAX:
-                value[key] = number(held)
+            elif inner is int:
+                if not -INT64_MAX <= held <= INT64_MAX:
+                    value[key] = number(held)
+            elif inner is float and held - held != 0:  # NaN and the infinities
+                value[key] = Double(held)
         # Every key of a wrapper starts with "$", so one look at the last of them tells apart nearly all other objects.
         return _unwrap(value, key) if key[:1] == "$" else value
     if kind is list:
@@ -348,7 +370,9 @@ def _encode_relaxed(value: object) -> object:
 
 @lru_cache(maxsize=64)  # createdAt and updatedAt of an event are the same
 def _date_fragment(stamp: int) -> orjson.Fragment:
-    return orjson.Fragment(orjson.dumps(_date_wrapper(DatetimeMS(stamp), "relaxed")))
+    if 0 <= stamp <= LAST_MILLISECOND:
+        return orjson.Fragment(f'{{"$date":"{iso(stamp)}"}}')
+    return orjson.Fragment(f'{{"$date":{{"$numberLong":"{stamp}"}}}}')
 
 
 def without_surrogates(text: str) -> str:

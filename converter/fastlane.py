@@ -15,14 +15,14 @@ from converter import extjson
 
 _KEY: Final = b'"content"'
 _COLON: Final = re.compile(rb'[ \t\r\n]*+:[ \t\r\n]*+(?=")')
+_BACKSLASH: Final = ord("\\")
 _WORTHWHILE: Final = 512
 """Bytes of a text below which cutting it out costs more than reading it."""
 
-# Stands for a text that was cut out: a DEL, which JSON may hold as it is and no novel has. A document with a DEL of its
-# own in what is left, plain or escaped, is refused: so every mark is ours, whatever the dump holds.
-_MARK: Final = "\x7f"
-_MARK_BYTE: Final = b"\x7f"
-_MARK_JSON: Final = b'"\x7f"'
+# Stands for a text that was cut out: three DELs, which JSON may hold as they are. A document that has such a text of
+# its own in what is left, or any DEL as an escape, is refused: so every mark is ours, whatever the dump holds.
+_MARK: Final = "\x7f\x7f\x7f"
+_MARK_JSON: Final = f'"{_MARK}"'.encode()
 _MARK_ESCAPED: Final = b"\\u007"
 
 # Escapes that orjson doesn't write: a text with one of them is decoded and written anew, so that the output doesn't
@@ -49,11 +49,11 @@ _SYNTAX: Final = msgspec.json.Decoder(msgspec.Raw)
 def read(data: bytes) -> dict[str, Any] | None:
     """The BSON values of the JSON object that ``data`` is; long texts of its chapters as ``extjson.RawText``.
 
-    ``None`` when it isn't exactly one object, or one that the fast lane can't vouch for.
+    ``data`` is what ``end_of_object`` found, so it is valid JSON. ``None`` when the fast lane can't vouch for it.
     """
     try:
         texts, rest = _cut(data)
-        if rest.count(_MARK_BYTE) != len(texts) or _MARK_ESCAPED in rest:
+        if rest.count(_MARK_JSON) != len(texts) or _MARK_ESCAPED in rest:
             return None
         document = extjson.decode(_DOCUMENT.decode(rest))
     except _REFUSED:
@@ -98,7 +98,11 @@ def _cut(data: bytes) -> tuple[list[extjson.RawText | str], bytes]:
         colon = _COLON.match(data, at)
         if colon:
             start = colon.end()
-            at = end = _end_of_value(data, view, start, b'"')
+            # It is JSON, so the first quote ends the text, or is escaped.
+            end = data.index(b'"', start + 1) + 1
+            if data[end - 2] == _BACKSLASH:
+                end = _end_of_value(data, view, start, b'"')
+            at = end
             if end - start > _WORTHWHILE:
                 texts.append(_text(data[start:end]))
                 parts += [data[done:start], _MARK_JSON]
@@ -142,13 +146,16 @@ def _check_utf8(data: bytes) -> None:
 def _put_back(texts: list[extjson.RawText | str], document: dict[str, Any]) -> bool:
     """Whether every text has found its chapter."""
     chapters = document.get("chapters")
-    following = iter(texts)
-    found = 0
-    for chapter in chapters if isinstance(chapters, list) else ():
-        if isinstance(chapter, dict) and chapter.get("content") == _MARK:
-            chapter["content"] = next(following)
-            found += 1
-    return found == len(texts)
+    marked = [
+        chapter
+        for chapter in (chapters if isinstance(chapters, list) else ())
+        if isinstance(chapter, dict) and chapter.get("content") == _MARK
+    ]
+    if len(marked) != len(texts):
+        return False
+    for chapter, text in zip(marked, texts, strict=True):
+        chapter["content"] = text
+    return True
 
 
 def works() -> bool:

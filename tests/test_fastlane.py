@@ -60,12 +60,15 @@ DOCUMENTS: dict[str, tuple[str, bool]] = {
     "content in a wrapper": ('{"chapters":[{"$code":"x","$scope":{"content":%s}}]}', False),
     "a key that ends like it": (r'{"chapters":[{"a\"content":%s}]}', False),
     "a key that ends like it, and it": (r'{"chapters":[{"content":"b","a\"content":%s}]}', False),
-    "a mark of its own": ('{"chapters":[{"content":"\x7f"},{"content":%s}]}', False),
-    "a mark of its own, escaped": (r'{"chapters":[{"content":"\u007f"},{"content":%s}]}', False),
-    "a mark of its own, in capitals": (r'{"chapters":[{"content":"\u007F"},{"content":%s}]}', False),
-    "a mark in the place of a text": ('{"chapters":[{"content":%s,"content":"\x7f"}]}', False),
-    "a mark for a key": ('{"chapters":[{"\x7f":1,"content":%s}]}', False),
-    "a mark in a wrapper": ('{"chapters":[{"content":{"$code":"\x7f"}},{"content":%s,"content":1}]}', False),
+    "a DEL elsewhere": ('{"chapters":[{"title":"\x7f","content":%s},{"content":"\x7f\x7f"}]}', True),
+    "a mark of its own": ('{"chapters":[{"content":"\x7f\x7f\x7f"},{"content":%s}]}', False),
+    "a mark of its own, escaped": (r'{"chapters":[{"content":"\u007f\u007f\u007f"},{"content":%s}]}', False),
+    "a mark of its own, in capitals": (r'{"chapters":[{"content":"\u007F\u007F\u007F"},{"content":%s}]}', False),
+    "a mark of its own, half escaped": ('{"chapters":[{"content":"\\u007f\x7f\x7f"},{"content":%s}]}', False),
+    "a mark in the place of a text, escaped": (r'{"chapters":[{"content":%s,"content":"\u007f\u007f\u007f"}]}', False),
+    "a mark in the place of a text": ('{"chapters":[{"content":%s,"content":"\x7f\x7f\x7f"}]}', False),
+    "a mark for a key": ('{"chapters":[{"\x7f\x7f\x7f":1,"content":%s}]}', False),
+    "a mark in a wrapper": ('{"chapters":[{"content":{"$code":"\x7f\x7f\x7f"}},{"content":%s,"content":1}]}', False),
     "a lone surrogate": (r'{"chapters":[{"content":"\ud800' + LONG + '"}]}', False),
     "a lone surrogate at the end": ('{"chapters":[{"content":"' + LONG + r'\udc00"}]}', False),
     "a lone surrogate elsewhere": (r'{"a\ud83d":"\ud83d","chapters":[{"content":%s}]}', False),
@@ -283,7 +286,7 @@ def test_a_large_document_is_not_followed_anew_for_every_piece(
 
 PIECES = st.sampled_from(
     [
-        *(LONG, "a", "é", "\U0001f600", "\u2028", "\x7f", "},{", "}]}", "[", "123"),
+        *(LONG, "a", "é", "\U0001f600", "\u2028", "\x7f", "\x7f\x7f\x7f", "},{", "}]}", "[", "123"),
         *(r"\n", r"\"", r"\\", r"\/", r"\b", r"\u00e9", r"\u001f", r"\u007f", r"\ud83d\ude00", r"\\u0041"),
         *(r"\"content\":\"", r"\"chapters\":["),
     ]
@@ -297,13 +300,13 @@ WHITE = st.sampled_from(["", "", "", " ", "\n\t", "\r\n  "])
 SCALAR = st.sampled_from(
     [
         *("0", "-0.0", "1.5", "1e400", "1e-400", "12345678901234567890123", "1" + "0" * 4300, "1e99999999999999999999"),
-        *("null", "true", "[]", "{}", '"\x7f"', r'"\u007F"', '{"$date":"2020-01-01T00:00:00Z"}'),
-        *('{"$numberLong":"5"}', '{"$code":"\x7f"}', '[[{"_id":1,"a":"},{"},{"_id":2}]]'),
+        *("null", "true", "[]", "{}", '"\x7f"', '"\x7f\x7f\x7f"', r'"\u007F\u007F\u007F"', '{"$date":"2020-01-01T00:00:00Z"}'),
+        *('{"$numberLong":"5"}', '{"$code":"\x7f\x7f\x7f"}', '[[{"_id":1,"a":"},{"},{"_id":2}]]'),
         '{"a":' * 250 + "1" + "}" * 250,
     ]
 )
 CONTENT = STRING.map(lambda parts: '"' + "".join(parts) + '"')
-KEY = st.sampled_from(["content"] * 6 + ["title", r"\u0063ontent", r"a\"content", "\x7f", "$x", "chapters"])
+KEY = st.sampled_from(["content"] * 6 + ["title", r"\u0063ontent", r"a\"content", "\x7f\x7f\x7f", "$x", "chapters"])
 
 
 def json_object(entries: list[tuple[str, str]], white: str) -> str:
