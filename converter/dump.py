@@ -56,6 +56,7 @@ _MAX_UNCHECKED_BRACKETS = 3000
 # At every piece of a string ijson scans it again from its start: one of megabytes, full of `}`, would take hours.
 _MAX_SCANNED_AGAIN = 2**31
 _KEPT_OF_TOO_LARGE = 64 * 1024
+_FIRST_LOOK_AHEAD = 512 * 1024
 
 _SCALAR = re.compile(rb'[^ \t\r\n,\[\]{}"]*+')
 # Every `}` but those which surely don't end a document: the next thing is another `}`, or a comma and a key.
@@ -455,7 +456,8 @@ class _JsonReader:
         while (end := fastlane.end_of_object(data, at)) == fastlane.UNFINISHED:
             seen = len(data) - at
             # Twice as much each time: all attempts together then cost no more than twice the last.
-            data, at = text.ahead(min(2 * seen, MAX_DOCUMENT_BYTES + 1)), 0
+            wanted = max(2 * seen, _FIRST_LOOK_AHEAD)
+            data, at = text.ahead(min(wanted, MAX_DOCUMENT_BYTES + 1)), 0
             if len(data) == seen:
                 return None
         if end is None or end - at > MAX_DOCUMENT_BYTES:

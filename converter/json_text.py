@@ -70,14 +70,14 @@ class Text:
         return bool(self.data)
 
     def ahead(self, size: int) -> bytes:
-        """What is left of this piece and so many of the next ones that it is ``size`` bytes; less at the dump's end.
+        """What is left of this piece, and as much of the next ones as makes it ``size`` bytes; less at the dump's end.
 
         Nothing is taken: reading stands where it stood, and the pieces stay as they are.
         """
         parts = [self.data[self.at :]]
         seen = len(parts[0])
         while seen < size and (len(parts) <= len(self._ahead) or self._read_ahead()):
-            parts.append(self._ahead[len(parts) - 1])
+            parts.append(self._ahead[len(parts) - 1][: size - seen])
             seen += len(parts[-1])
         return b"".join(parts)
 
