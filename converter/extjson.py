@@ -275,8 +275,9 @@ def decode(value: Any, levels: int = MAX_LEVELS) -> Any:
             if inner is dict and len(held) == 1:
                 # Nearly always a date or an ObjectId, and a dump is full of them.
                 ((wrapper, text),) = held.items()
-                if type(text) is str and wrapper in _COMMON:
-                    plain = _COMMON[wrapper](text)
+                read = _COMMON.get(wrapper) if type(text) is str else None
+                if read is not None:
+                    plain = read(text)
                     value[key] = held if plain is None else plain
                     continue
             if inner is dict or inner is list or inner is Decimal:
@@ -377,6 +378,8 @@ def _date_fragment(stamp: int) -> orjson.Fragment:
 
 def without_surrogates(text: str) -> str:
     """The text with every lone surrogate replaced by U+FFFD: UTF-8, and so BSON, has no form for one."""
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from functools import cache, lru_cache
 from typing import Any, Final
 
 from bson import Code, Int64
@@ -84,10 +85,20 @@ def keep_entries(entries: Mapping[Any, Any], repairs: Repairs, level: int = 1) -
     """``keep`` for every entry of an object, under safe keys."""
     for key in entries:
         # One look at the keys tells that nearly every object needs no renaming.
-        if type(key) is not str or not key.isascii() or "." in key or _NUL in key or key[:1] in ("", "$"):
+        if type(key) is not str or not _is_plain(key):
             named = {str(key): held for key, held in entries.items()}
             return {safe: keep(held, repairs, level + 1) for safe, _, held in safe_items(named, repairs)}
     return {key: keep(held, repairs, level + 1) for key, held in entries.items()}
+
+
+@cache
+def _with_id(known: frozenset[str]) -> frozenset[str]:
+    return known | {"_id"}
+
+
+@lru_cache(maxsize=1024)
+def _is_plain(key: str) -> bool:
+    return key.isascii() and "." not in key and _NUL not in key and key[:1] not in ("", "$")
 
 
 def extras(
@@ -101,9 +112,10 @@ def extras(
 
     A field whose name the target uses for something else (``taken``) is moved to ``repairs.misplaced`` under ``path``.
     """
-    unknown = {key: held for key, held in entry.items() if key not in known and key != "_id"}
-    if not unknown:
+    accounted = _with_id(known)
+    if entry.keys() <= accounted:
         return {}
+    unknown = {key: held for key, held in entry.items() if key not in accounted}
     for key in sorted(key for key in unknown if safe_key(key) in taken) if taken else ():
         repairs.misplace(f"{path}.{key}" if path else key, unknown.pop(key))
     return keep_entries(unknown, repairs)

@@ -4,6 +4,7 @@ The contracts are strict: nothing is converted, and what the readers would stumb
 BSON values, as ``extjson.decode`` gives them; the JSON Schemas describe the same document as a line of Extended JSON.
 """
 
+from functools import cache
 from typing import Annotated, Any, Final, Literal, NotRequired, get_args
 
 from bson import DatetimeMS, ObjectId
@@ -353,28 +354,32 @@ class NovelJobMetadata(TypedDict):
     updatedAt: Date
 
 
-_CONTRACTS: Final[dict[Collection, TypeAdapter[Any]]] = {
-    "novel_jobs": TypeAdapter(NovelJob),
-    "novel_job_events": TypeAdapter(NovelJobEvent),
-    "novel_job_metrics": TypeAdapter(NovelJobMetrics),
-    "novel_job_metadata": TypeAdapter(NovelJobMetadata),
+_MODELS: Final[dict[Collection, Any]] = {
+    "novel_jobs": NovelJob,
+    "novel_job_events": NovelJobEvent,
+    "novel_job_metrics": NovelJobMetrics,
+    "novel_job_metadata": NovelJobMetadata,
 }
-_LISTS: Final[dict[Collection, TypeAdapter[Any]]] = {
-    "novel_jobs": TypeAdapter(list[NovelJob]),
-    "novel_job_events": TypeAdapter(list[NovelJobEvent]),
-    "novel_job_metrics": TypeAdapter(list[NovelJobMetrics]),
-    "novel_job_metadata": TypeAdapter(list[NovelJobMetadata]),
-}
+
+
+@cache
+def _contract(collection: Collection) -> TypeAdapter[Any]:
+    return TypeAdapter(_MODELS[collection])
+
+
+@cache
+def _contract_of_list(collection: Collection) -> TypeAdapter[Any]:
+    return TypeAdapter(list[_MODELS[collection]])  # type: ignore[valid-type]
 
 
 def violations(collection: Collection, document: object) -> list[str]:
     """What is wrong with a document, one ``path: problem`` each, without its values; empty if it keeps the contract."""
-    return _problems(_CONTRACTS[collection], document)
+    return _problems(_contract(collection), document)
 
 
 def violations_in(collection: Collection, documents: list[dict[str, Any]]) -> list[str]:
     """The same for several documents at once, which is cheaper; a path begins with the document's position."""
-    return _problems(_LISTS[collection], documents)
+    return _problems(_contract_of_list(collection), documents)
 
 
 def _problems(contract: TypeAdapter[Any], value: object) -> list[str]:
@@ -388,5 +393,5 @@ def _problems(contract: TypeAdapter[Any], value: object) -> list[str]:
 
 def json_schema(collection: Collection) -> dict[str, Any]:
     """The JSON Schema (2020-12) of one line of the collection's file in relaxed Extended JSON."""
-    schema = _CONTRACTS[collection].json_schema()
+    schema = _contract(collection).json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": collection}
