@@ -136,14 +136,16 @@ def convert(request: ConvertRequest, progress: Progress) -> Summary:
         with ExitStack() as stack:
             dumps = [stack.enter_context(Dump.open(path)) for path in request.dumps]
             identity = _identity(request, dumps)
+            # Before the bundle is locked: the lock must end with this process, and no worker may hold it.
+            work = stack.enter_context(engine(_workers(request, dumps)))
             begin = _rehearse if request.dry_run else _convert
-            return begin(request, dumps, identity, progress, stack)
+            return begin(request, dumps, identity, work, progress, stack)
     except KeyboardInterrupt:
         raise Interrupted(f"stopped at once; {_way_on(request)}") from None
 
 
 def _convert(
-    request: ConvertRequest, dumps: list[Dump], identity: Identity, progress: Progress, stack: ExitStack
+    request: ConvertRequest, dumps: list[Dump], identity: Identity, work: Engine, progress: Progress, stack: ExitStack
 ) -> Summary:
     bundle = stack.enter_context(Bundle(Path(request.out)))
     path = bundle.folder / CHECKPOINT
@@ -172,7 +174,7 @@ def _convert(
             return _summary(request, _counts(Tally.from_json(state.tally)), state.files)
         outputs = stack.enter_context(Outputs.reopen(bundle.folder, state.files))
 
-    run = _Run(request, dumps, identity, outputs, checkpoint, progress, state)
+    run = _Run(request, dumps, identity, work, outputs, checkpoint, progress, state)
     try:
         run.convert()
         publishing = run.complete(bundle)
@@ -186,7 +188,7 @@ def _convert(
 
 
 def _rehearse(
-    request: ConvertRequest, dumps: list[Dump], identity: Identity, progress: Progress, stack: ExitStack
+    request: ConvertRequest, dumps: list[Dump], identity: Identity, work: Engine, progress: Progress, stack: ExitStack
 ) -> Summary:
     if request.resume:
         saved = checkpoints.peek(Path(request.out) / CHECKPOINT)
@@ -198,7 +200,7 @@ def _rehearse(
     state = _beginning(dumps, outputs)
     checkpoint = stack.enter_context(Checkpoint(None))
     checkpoint.create(identity, state)
-    run = _Run(request, dumps, identity, outputs, checkpoint, progress, state)
+    run = _Run(request, dumps, identity, work, outputs, checkpoint, progress, state)
     run.convert()
     return _summary(request, _counts(run.tally), outputs.entries())
 
@@ -214,13 +216,13 @@ class _Run:
     request: ConvertRequest
     dumps: list[Dump]
     identity: Identity
+    engine: Engine
     outputs: Outputs
     checkpoint: Checkpoint
     progress: Progress
     state: InitVar[State]
     positions: list[Position] = field(init=False)
     tally: Tally = field(init=False)
-    engine: Engine = field(init=False)
     task: Task = field(init=False)
     _last: tuple[int, Document] | None = None  # the number of its dump, and the document done last
     _before: int = 0  # bytes of the dumps before that
@@ -230,7 +232,6 @@ class _Run:
     def __post_init__(self, state: State) -> None:
         self.positions = list(state.positions)
         self.tally = Tally.from_json(state.tally)
-        self.engine = engine(_workers(self.request, self.dumps))
         self.task = _task(self.request, self.identity)
         self._begun = time.monotonic(), self.tally.read, sum(position.bytes for position in self.positions)
         self._stamps = [_stamp(dump) for dump in self.dumps]

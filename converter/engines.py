@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from converter.dump import Framed, RawDocument, Unreadable
@@ -31,8 +32,7 @@ BATCH_BYTES = 2 << 20
 BATCH_DOCUMENTS = 64
 AHEAD = 2
 """Batches that wait for a worker, so that none waits for a batch."""
-MEANWHILE = 16
-"""Batches that are done in this process at most while the workers start."""
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(slots=True)
@@ -45,12 +45,48 @@ class Engine:
     peak_memory: Callable[[], int]
 
 
-def engine(workers: int) -> Engine:
-    """One process, or ``workers`` of them beside this one."""
+@contextmanager
+def engine(workers: int) -> Iterator[Engine]:
+    """One process, or ``workers`` of them beside this one, which end with the block.
+
+    To be entered before anything is opened or locked that a worker had better not share.
+    """
     if workers == 1:
-        return Engine(False, _in_this_process, peak_memory)
-    pool = _Workers(workers)
-    return Engine(True, pool.run, lambda: max(pool.peak_memory, peak_memory()))
+        yield Engine(False, _in_this_process, peak_memory)
+        return
+    with _local_workers(workers) as executor:
+        pool = _Workers(executor, workers)
+        yield Engine(True, pool.run, lambda: max(pool.peak_memory, peak_memory()))
+
+
+@contextmanager
+def _local_workers(count: int) -> Iterator[ProcessPoolExecutor]:
+    # A fork is there at once and has everything imported, but shares whatever locks the other threads of this process
+    # hold, and nobody would open them. So it needs a process without threads: the command line's. Where there are
+    # some, or on another system than Linux, workers come from a server that was started without any.
+    fork = _is_alone()
+    context = multiprocessing.get_context("fork" if fork else "forkserver")
+    if not fork:
+        context.set_forkserver_preload([__name__])
+    # They inherit the mask: no signal reaches a worker before it says what it does with one.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        executor = ProcessPoolExecutor(count, mp_context=context, initializer=_begin_worker)
+        executor.submit(os.getpid)  # forks all of them now, and only then the pool starts its own thread
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    try:
+        yield executor
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _is_alone() -> bool:
+    """Whether this is Linux, and the process has no thread but this one, be it Python's or a library's."""
+    try:
+        return os.listdir("/proc/self/task") == [str(os.getpid())]
+    except OSError:
+        return False
 
 
 def processors() -> int:
@@ -70,39 +106,35 @@ def _in_this_process(steps: Iterable[Step], task: Task) -> Generator[Done, None,
 
 
 class _Workers:
-    """A pool of processes, and what is on its way to and from them."""
+    """What is on its way to and from a pool of processes."""
 
-    def __init__(self, count: int) -> None:
-        self._count = count
+    def __init__(self, executor: ProcessPoolExecutor, count: int) -> None:
+        self._executor = executor
+        self._most = count + AHEAD
         self.peak_memory = 0
 
     def run(self, steps: Iterable[Step], task: Task) -> Generator[Done, None, None]:
         """Raises ``DumpError`` behind the outcomes of all documents before it, and ``WorkerDied``."""
-        # A fork of this process would share its threads' locks; the server forks from a state without any.
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([__name__])
-        pool = ProcessPoolExecutor(self._count, mp_context=context, initializer=_begin_worker)
         under_way: deque[tuple[list[Step], Future[_Batch]]] = deque()
-        most = self._count + AHEAD
-        starting = True
-        try:
-            for batch in _batches(steps):
-                if isinstance(batch, DumpError):
-                    while under_way:
-                        yield from self._oldest(under_way)
-                    raise batch
-                # Until the first worker is up there is nothing to wait for: this process may as well do some itself.
-                begun = _done_here(batch, task) if len(under_way) >= most else pool.submit(_work, batch, task)
-                under_way.append((batch, begun))
-                if starting and not under_way[0][1].done() and len(under_way) < most + MEANWHILE:
-                    continue
-                while len(under_way) >= most:
-                    starting = False
+        for batch in _batches(steps):
+            if isinstance(batch, DumpError):
+                while under_way:
                     yield from self._oldest(under_way)
-            while under_way:
+                raise batch
+            under_way.append((batch, self._submit(batch, task)))
+            while len(under_way) >= self._most:
                 yield from self._oldest(under_way)
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        while under_way:
+            yield from self._oldest(under_way)
+
+    def _submit(self, batch: list[Step], task: Task) -> "Future[_Batch]":
+        try:
+            return self._executor.submit(_work, batch, task)
+        except BrokenProcessPool as error:
+            # Whoever asks for the result is told, behind what was done before.
+            broken: Future[_Batch] = Future()
+            broken.set_exception(error)
+            return broken
 
     def _oldest(self, under_way: "deque[tuple[list[Step], Future[_Batch]]]") -> Iterator[Done]:
         batch, future = under_way.popleft()
@@ -165,18 +197,13 @@ def _work(batch: list[Step], task: Task) -> _Batch:
     return _Batch(outcomes, error, peak_memory())
 
 
-def _done_here(batch: list[Step], task: Task) -> "Future[_Batch]":
-    future: Future[_Batch] = Future()
-    future.set_result(_work(batch, task))
-    return future
-
-
 def _begin_worker() -> None:
     """A worker leaves signals to the process that it works for, and ends with it, however that one ends."""
     # A document's values hold no cycles, and there are thousands: looking for some takes a twentieth of the time.
     gc.disable()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     parent = multiprocessing.parent_process()
     assert parent is not None
 

@@ -19,6 +19,7 @@ from converter.engines import Document, engine
 from converter.errors import TooManyRejects, WorkerDied
 from converter.fixtures import FixtureRequest, write_fixture
 from converter.mapping import Options
+from converter.outputs import Bundle
 from converter.progress import Progress
 from converter.transformation import Accepted, Refused, Task
 from tests.small_dumps import bundle, failure
@@ -101,7 +102,8 @@ def test_a_broken_dump_is_resumed_by_any_number(workers: int, tmp_path: Path) ->
 def outcomes(dump: str, workers: int) -> list[tuple[int, Document | None, Accepted | Refused | None]]:
     with Dump.open(dump) as opened:
         steps = [(0, document) for document in opened.frames()]
-        return list(engine(workers).run([*steps, (0, None)], TASK))
+        with engine(workers) as work:
+            return list(work.run([*steps, (0, None)], TASK))
 
 
 def test_order(dump: str) -> None:
@@ -114,10 +116,9 @@ def test_order(dump: str) -> None:
 
 
 def test_memory_of_the_workers_counts(dump: str) -> None:
-    pool = engine(2)
-    with Dump.open(dump) as opened:
-        list(pool.run(((0, document) for document in opened.frames()), TASK))
-    assert pool.peak_memory() >= engines.peak_memory() > 0
+    with Dump.open(dump) as opened, engine(2) as work:
+        list(work.run(((0, document) for document in opened.frames()), TASK))
+    assert work.peak_memory() >= engines.peak_memory() > 0
 
 
 def test_an_error_of_the_dump_comes_last(dump: str, tmp_path: Path) -> None:
@@ -126,8 +127,8 @@ def test_an_error_of_the_dump_comes_last(dump: str, tmp_path: Path) -> None:
     indexes: list[int | None] = []
 
     def take_all() -> None:
-        with Dump.open(str(cut)) as opened:
-            for _, document, _ in engine(2).run(((0, document) for document in opened.frames()), TASK):
+        with Dump.open(str(cut)) as opened, engine(2) as work:
+            for _, document, _ in work.run(((0, document) for document in opened.frames()), TASK):
                 indexes.append(document and document.index)
 
     assert "truncated" in str(failure(take_all))
@@ -140,9 +141,12 @@ def die(*_: object) -> None:
 
 def test_a_worker_that_is_killed(dump: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "_work", die)
-    monkeypatch.setattr(engines, "MEANWHILE", 0)
-    with Dump.open(dump) as opened, pytest.raises(WorkerDied, match="while documents 0 to 3 were converted"):
-        list(engine(2).run(((0, document) for document in opened.frames()), TASK))
+    with (
+        Dump.open(dump) as opened,
+        engine(2) as work,
+        pytest.raises(WorkerDied, match="while documents 0 to 3 were converted"),
+    ):
+        list(work.run(((0, document) for document in opened.frames()), TASK))
 
 
 def test_after_a_worker_was_killed_the_run_is_resumed(
@@ -151,11 +155,51 @@ def test_after_a_worker_was_killed_the_run_is_resumed(
     whole = converted((dump,), tmp_path / "whole", workers=1)
     with monkeypatch.context() as patched:
         patched.setattr(engines, "_work", die)
-        patched.setattr(engines, "MEANWHILE", 0)
         error = failure(lambda: converted((dump,), tmp_path / "out", workers=2))
     assert isinstance(error, WorkerDied)
     assert "go on with: novel-backfill convert" in str(error)
     assert whole == converted((dump,), tmp_path / "out", workers=2, resume=True)
+
+
+def test_workers_are_forked_where_that_is_safe() -> None:
+    """By a process without other threads; those of this one keep it from being forked, if there are any."""
+    script = "from converter import engines; print(engines._is_alone())"
+    found = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert f"{sys.platform == 'linux'}\n" == found.stdout
+    with_thread = f"import threading; threading.Thread(target=input, daemon=True).start(); {script}"
+    reader, writer = os.pipe()
+    found = subprocess.run([sys.executable, "-c", with_thread], stdin=reader, stdout=subprocess.PIPE, text=True)
+    os.close(reader)
+    os.close(writer)
+    assert "False\n" == found.stdout
+
+
+def children(process: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the children of a process")
+def test_the_lock_ends_with_its_owner(tmp_path: Path) -> None:
+    """Though workers may need a moment longer; here they are kept from ending."""
+    path = tmp_path / "jobs.json"
+    write_fixture(FixtureRequest(size="large", out=str(path), jobs=150))
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "converter", "convert", str(path), f"--out={out}", "--workers=2"]
+    running = subprocess.Popen([*command, "--progress=none"])
+    while running.poll() is None and not (out / "novel_jobs.ndjson.partial").exists():
+        time.sleep(0.01)
+    workers = children(running.pid)
+    assert 2 == len(workers)
+    try:
+        for worker in workers:
+            os.kill(worker, signal.SIGSTOP)
+        running.kill()
+        running.wait()
+        with Bundle(out):
+            pass
+    finally:
+        for worker in workers:
+            os.kill(worker, signal.SIGKILL)
 
 
 def ends(session: int) -> bool:
@@ -194,7 +238,7 @@ def test_small_dumps_need_no_other_process(dump: str, tmp_path: Path, monkeypatc
     def refuse(*_: object) -> None:
         raise AssertionError("a process was started")
 
-    monkeypatch.setattr(engines, "_Workers", refuse)
+    monkeypatch.setattr(engines, "_local_workers", refuse)
     converted((dump,), tmp_path / "out")
 
 
