@@ -3,13 +3,11 @@
 import os
 import re
 import shlex
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import InitVar, dataclass, field
 from importlib import metadata
-from itertools import islice
 from pathlib import Path, PurePath
 from typing import Literal, Self
 
@@ -18,8 +16,8 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from converter import checkpoint as checkpoints
 from converter import mapping
 from converter.checkpoint import Checkpoint, Position, State
-from converter.dump import Dump, read
-from converter.engines import Document, Engine, Step, engine, processors
+from converter.dump import Document, Dump, read
+from converter.engines import Engine, Rest, engine, processors
 from converter.errors import (
     CheckpointMismatch,
     DumpError,
@@ -242,9 +240,10 @@ class _Run:
         self.progress.total_bytes = None if None in sizes else sum(size for size in sizes if size is not None)
         unsaved, saved_bytes = 0, self.outputs.bytes
         self._judge_rejects()
+        limit = self.request.limit
         try:
-            with noticed() as interruption, closing(self.engine.run(self._documents(), self.task)) as outcomes:
-                for number, document, result in outcomes:
+            with noticed() as interruption, closing(self.engine.run(self._rests(), self.task)) as outcomes:
+                for number, document, result in outcomes if limit is None or self.tally.read < limit else ():
                     if document is None or result is None:
                         self._finish_dump(number)
                         continue
@@ -257,6 +256,8 @@ class _Run:
                     if interruption.requested:
                         self.save()
                         raise Interrupted(f"interrupted after {self.tally.read:,} documents; {_way_on(self.request)}")
+                    if self.tally.read == limit:
+                        break
         except WorkerDied as error:
             self.save()
             raise WorkerDied(f"{error}; {_way_on(self.request)}") from error
@@ -317,18 +318,9 @@ class _Run:
             peak_memory_bytes=self.engine.peak_memory(),
         )
 
-    def _documents(self) -> Iterator[Step]:
-        """What is left of each dump, with the dump's number, and a ``None`` behind it. It may run ahead of the rest."""
-        left = sys.maxsize if self.request.limit is None else self.request.limit - self.tally.read
+    def _rests(self) -> Iterator[Rest]:
         for number, (dump, position) in enumerate(zip(self.dumps, list(self.positions), strict=True)):
-            if not position.complete:
-                frames = dump.frames(after=position.documents, offset=position.offset, by_place=self.engine.elsewhere)
-                for document in islice(frames, left):
-                    left -= 1
-                    yield number, document
-                if not left:
-                    return
-            yield number, None
+            yield Rest(number, dump, position.documents, position.offset, position.complete)
 
     def _finish_dump(self, number: int) -> None:
         dump, position = self.dumps[number], self.positions[number]
@@ -337,12 +329,17 @@ class _Run:
             self.positions[number] = Position(documents=done, bytes=dump.size or dump.bytes_read(), complete=True)
             self._last = None
         self._before += self.positions[number].bytes
+        self.progress.done_bytes = self._before
 
     def _position(self, number: int, document: Document) -> Position:
-        dump = self.dumps[number]
-        on_disk = document.end if dump.seekable and document.end is not None else dump.bytes_read()
+        dump, on_disk = self.dumps[number], self._bytes_done(number, document)
         read_last = None if dump.size is None else checkpoints.window(dump.path, on_disk)
         return Position(documents=document.index + 1, offset=document.end, bytes=on_disk, window=read_last)
+
+    def _bytes_done(self, number: int, document: Document) -> int:
+        """Bytes of the dump's file that it took to come behind ``document``."""
+        dump = self.dumps[number]
+        return document.end if dump.seekable and document.end is not None else dump.bytes_read()
 
     def _take(self, number: int, document: Document, result: Accepted | Refused) -> None:
         """What became of one document: its lines, or its reject."""
@@ -361,7 +358,7 @@ class _Run:
             self.tally.add(result.counted)
         self._last = number, document
         self.progress.advance(
-            done_bytes=self._before + self.dumps[number].bytes_read(),
+            done_bytes=self._before + self._bytes_done(number, document),
             documents=self.tally.read,
             rejects=self.tally.rejected,
             repairs=sum(cases.total for cases in self.tally.repairs.values()),

@@ -6,6 +6,7 @@ trusted with (deep nesting, which exhausts memory; integers of thousands of digi
 following its brackets instead, before ijson sees it.
 """
 
+import codecs
 import contextlib
 import io
 import re
@@ -57,6 +58,7 @@ _MAX_UNCHECKED_BRACKETS = 3000
 _MAX_SCANNED_AGAIN = 2**31
 _KEPT_OF_TOO_LARGE = 64 * 1024
 _FIRST_LOOK_AHEAD = 512 * 1024
+_EXCERPT = 24
 
 _SCALAR = re.compile(rb'[^ \t\r\n,\[\]{}"]*+')
 # Every `}` but those which surely don't end a document: the next thing is another `}`, or a comma and a key.
@@ -117,7 +119,10 @@ class Framed:
     origin: Origin
 
 
-def read(document: Framed | RawDocument | Unreadable) -> RawDocument | Unreadable:
+Document = Framed | RawDocument | Unreadable
+
+
+def read(document: Document) -> RawDocument | Unreadable:
     """The document with its values. Raises DumpError for one that can't be read."""
     if not isinstance(document, Framed):
         return document
@@ -135,6 +140,27 @@ def read(document: Framed | RawDocument | Unreadable) -> RawDocument | Unreadabl
         return reader.read_object()
     finally:
         reader.forget()
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """A dump that is a plain file in UTF-8 or BSON: any process can read it from any place at which a document ends."""
+
+    origin: Origin
+    dialect: Dialect
+    size: int
+    start: int
+    """Where its text begins: behind the byte order mark."""
+    fast: bool
+
+    def documents(self, chunks: Iterator[bytes], *, at: int, index: int) -> Iterator[Document]:
+        """``chunks`` from byte ``at`` on: where the dump begins, with an ``index`` of 0, or where a document ends."""
+        if self.dialect == "bson":
+            return _bson_documents(self.origin, chunks, at=at, index=index, after=0, framing="data")
+        in_array = self.dialect == "json-array"
+        text = Text(chunks, at)
+        reader = _JsonReader(self.origin, text, in_array=in_array, fast=self.fast, framing="data", index=index, after=0)
+        return reader.documents(resumed=index > 0)
 
 
 class Dump:
@@ -179,6 +205,13 @@ class Dump:
     ) -> None:
         self._source.close()
 
+    @property
+    def plain(self) -> Plain | None:
+        """What other processes need to know to read it in parts; None where they can't."""
+        if not self.seekable or self.size is None:
+            return None
+        return Plain(self._source.origin, self.dialect, self.size, self._source.start, self._fast)
+
     def bytes_read(self) -> int:
         """Bytes taken from the file so far, for progress against ``size``: compressed ones if it is compressed."""
         return self._source.bytes_read()
@@ -192,9 +225,7 @@ class Dump:
         """``frames``, read."""
         return map(read, self._frames(after, offset, None))
 
-    def frames(
-        self, *, after: int = 0, offset: int | None = None, by_place: bool = False
-    ) -> Iterator[Framed | RawDocument | Unreadable]:
+    def frames(self, *, after: int = 0, offset: int | None = None, by_place: bool = False) -> Iterator[Document]:
         """The documents behind the first ``after``, which count on in ``index``.
 
         ``offset``, the ``end`` of the last document done, makes that immediate when the dump is seekable; otherwise
@@ -204,15 +235,13 @@ class Dump:
         """
         return self._frames(after, offset, "place" if by_place and self.seekable else "data")
 
-    def _frames(
-        self, after: int, offset: int | None, framing: Framing | None
-    ) -> Iterator[Framed | RawDocument | Unreadable]:
+    def _frames(self, after: int, offset: int | None, framing: Framing | None) -> Iterator[Document]:
         source = self._source
         seek = offset if self.seekable and after > 0 else None
         chunks = source.chunks(seek)
         index = 0 if seek is None else after
         if self.dialect == "bson":
-            return _bson_documents(source, chunks, at=seek or 0, index=index, after=after, framing=framing)
+            return _bson_documents(source.origin, chunks, at=seek or 0, index=index, after=after, framing=framing)
         text = Text(chunks, source.start if seek is None else seek)
         in_array = self.dialect == "json-array"
         self._reader = _JsonReader(
@@ -271,14 +300,14 @@ def _description(text: bytes) -> str:
 
 
 def _excerpt(data: bytes) -> str:
-    return ascii(data[:24].decode("utf-8", errors="replace"))
+    return ascii(data[:_EXCERPT].decode("utf-8", errors="replace"))
 
 
 # ------------------------------------------------------------------------------------------------------------- BSON
 
 
 def _bson_documents(
-    source: Source, chunks: Iterator[bytes], *, at: int, index: int, after: int, framing: Framing | None
+    origin: Origin, chunks: Iterator[bytes], *, at: int, index: int, after: int, framing: Framing | None
 ) -> Iterator[Framed]:
     """BSON documents back to back, each of which begins with its length: https://bsonspec.org/spec.html"""
     buffer = bytearray()
@@ -294,18 +323,18 @@ def _bson_documents(
     while fill(1):
         truncated = f"the dump ends in the middle of the document that starts at byte {at:,}: {EXPORT_AGAIN}"
         if not fill(4):
-            raise source.error(truncated, index=index)
+            raise origin.error(truncated, offset=at + len(buffer), index=index)
         length = int.from_bytes(buffer[:4], "little", signed=True)
         if not len(_EMPTY_BSON) <= length <= MAX_BSON_BYTES:
-            raise source.error(
+            raise origin.error(
                 f"corrupt BSON, a document of {length:,} bytes can't be: {EXPORT_AGAIN}", offset=at, index=index
             )
         if not fill(length):
-            raise source.error(truncated, index=index)
+            raise origin.error(truncated, offset=at + len(buffer), index=index)
         raw = bytes(buffer[:length])
         del buffer[:length]
         if index >= after:
-            yield Framed(index, at, at + length, None if framing == "place" else raw, True, source.origin)
+            yield Framed(index, at, at + length, None if framing == "place" else raw, True, origin)
         at += length
         index += 1
 
@@ -380,7 +409,7 @@ class _JsonReader:
         """To be called in the end: the reader and its ijson hold each other, and no garbage collector sees that."""
         self._values = iter(())
 
-    def documents(self, *, resumed: bool) -> Iterator[Framed | RawDocument | Unreadable]:
+    def documents(self, *, resumed: bool) -> Iterator[Document]:
         text = self._text
         if self._in_array and not resumed:
             text.skip_white()
@@ -412,7 +441,7 @@ class _JsonReader:
         if not comma:
             return False
         if byte != ord(","):
-            raise self._error(f"{_excerpt(text.data[text.at :])} where a comma or `]` belongs: {EXPORT_AGAIN}")
+            raise self._error(f"{_excerpt(text.ahead(_EXCERPT))} where a comma or `]` belongs: {EXPORT_AGAIN}")
         text.at += 1
         following = text.skip_white()
         if following == ord("]"):
@@ -424,9 +453,9 @@ class _JsonReader:
     def _garbage(self, byte: int) -> str:
         if byte in b"[{":
             return "the array is closed, but more JSON follows: split the dump, and give the files one after the other"
-        return f"{_excerpt(self._text.data[self._text.at :])} behind the closing `]`: remove it, or {EXPORT_AGAIN}"
+        return f"{_excerpt(self._text.ahead(_EXCERPT))} behind the closing `]`: remove it, or {EXPORT_AGAIN}"
 
-    def _refuse_lone_object(self, document: Framed | RawDocument | Unreadable) -> None:
+    def _refuse_lone_object(self, document: Document) -> None:
         """An API's answer, an error message, or a script's export that holds the documents in an object: no dump."""
         value = document.value if isinstance(document, RawDocument) else None
         if not isinstance(value, dict) or "_id" in value or "jobId" in value:
@@ -441,7 +470,7 @@ class _JsonReader:
             index=0,
         )
 
-    def _document(self, first: int) -> Framed | RawDocument | Unreadable:
+    def _document(self, first: int) -> Document:
         """Read the value that begins here with the byte ``first``."""
         if first == ord("{"):
             return (self._fast_object() if self._fast else None) or self.read_object()
@@ -539,7 +568,7 @@ class _JsonReader:
         size = len(piece)
         end = nesting.end(piece)
         if end is None and broken:
-            raise self._broken(start, piece)
+            raise self._broken(start, piece + text.ahead(_EXCERPT))
         while end is None:
             if text.at == len(text.data) and not text.more():
                 raise self._truncated(start)
@@ -578,7 +607,7 @@ class _JsonReader:
                     raise self._truncated(start)
                 break
         if not raw:
-            raw = text.data[text.at : text.at + 24]
+            raw = text.ahead(_EXCERPT)[:_EXCERPT]
             raise self._broken(start, raw)
         return self._parsed(start, raw)
 
@@ -621,13 +650,17 @@ class _JsonReader:
     def _broken(self, start: int, raw: bytes) -> DumpError:
         """``raw`` is no JSON: find out where and why, with a parser that tells the place."""
         try:
-            raw.decode()
-            orjson.loads(replace_surrogates(raw)[0])
-        except UnicodeDecodeError as error:
-            at, problem = error.start, "this is not UTF-8"
-        except orjson.JSONDecodeError as error:
-            at, problem = len(error.doc[: error.pos].encode()), f"this is not JSON ({error.msg})"
-        else:
+            # It may end within a character: where pieces end must not matter.
+            sound = raw[: codecs.utf_8_decode(raw, "strict", False)[1]]
             at, problem = 0, "this is not JSON"
+        except UnicodeDecodeError as error:
+            sound = raw[: error.start]
+            at, problem = error.start, "this is not UTF-8"
+        try:
+            orjson.loads(replace_surrogates(sound)[0])
+        except orjson.JSONDecodeError as error:
+            stopped = len(error.doc[: error.pos].encode())
+            if stopped < len(sound) or sound == raw:
+                at, problem = stopped, f"this is not JSON ({error.msg})"
         message = f"{problem}, {_excerpt(raw[at:])}: {EXPORT_AGAIN}"
         return self._origin.error(message, offset=start + at, index=self._index)

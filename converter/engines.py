@@ -13,20 +13,30 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
-from converter.dump import Framed, RawDocument, Unreadable
+from converter import ranges
+from converter.dump import Document, Dump, Framed, Plain
 from converter.errors import DumpError, WorkerDied
-from converter.transformation import Accepted, Refused, Task, outcome
+from converter.ranges import Converted, Range, Separator
+from converter.transformation import Accepted, Refused, Task, outcome, refused_at
 
-Document = Framed | RawDocument | Unreadable
-Step = tuple[int, Document | None]
-"""A document of the dump with that number; None behind the last one of a dump."""
+Result = TypeVar("Result")
+Measured = tuple[Result, int]
+"""With the most bytes of memory that the worker held."""
+Outcomes = tuple[list[Accepted | Refused], DumpError | None]
 Done = tuple[int, Document | None, Accepted | Refused | None]
+"""A document of the dump with that number, and its outcome; None and None behind the last one of a dump."""
 
+RANGE_BYTES = 2 << 20
+"""Bytes of a plain dump that a worker reads and converts at once: enough that what it has to read in vain to find the
+first document's beginning hardly counts, few enough that the outcomes of several fit into memory."""
+MOST_WRONG = 4
+"""Ranges in a row whose beginning a worker guessed wrong, after which no more guessing is asked for."""
 BATCH_BYTES = 2 << 20
 """Bytes of documents that travel to a worker at once: enough that the way costs little, few enough to be held twice."""
 BATCH_DOCUMENTS = 64
@@ -35,13 +45,25 @@ AHEAD = 2
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What is left of the dump ``number``: all behind the first ``after`` documents, the last of which ended there.
+
+    Nothing is left of a ``complete`` one.
+    """
+
+    number: int
+    dump: Dump
+    after: int = 0
+    offset: int | None = None
+    complete: bool = False
+
+
 @dataclass(slots=True)
 class Engine:
     """Runs ``outcome`` over documents. ``peak_memory`` is the most bytes that one process held."""
 
-    elsewhere: bool
-    """Other processes do it, who had better read the documents themselves."""
-    run: Callable[[Iterable[Step], Task], Generator[Done, None, None]]
+    run: Callable[[Iterable[Rest], Task], Generator[Done, None, None]]
     peak_memory: Callable[[], int]
 
 
@@ -52,11 +74,11 @@ def engine(workers: int) -> Iterator[Engine]:
     To be entered before anything is opened or locked that a worker had better not share.
     """
     if workers == 1:
-        yield Engine(False, _in_this_process, peak_memory)
+        yield Engine(_in_this_process, peak_memory)
         return
     with _local_workers(workers) as executor:
         pool = _Workers(executor, workers)
-        yield Engine(True, pool.run, lambda: max(pool.peak_memory, peak_memory()))
+        yield Engine(pool.run, lambda: max(pool.peak_memory, peak_memory()))
 
 
 @contextmanager
@@ -100,101 +122,185 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _in_this_process(steps: Iterable[Step], task: Task) -> Generator[Done, None, None]:
-    for number, document in steps:
-        yield number, document, None if document is None else outcome(number, document, task)
+def _in_this_process(rests: Iterable[Rest], task: Task) -> Generator[Done, None, None]:
+    for rest in rests:
+        for document in () if rest.complete else rest.dump.frames(after=rest.after, offset=rest.offset):
+            yield rest.number, document, outcome(rest.number, document, task)
+        yield rest.number, None, None
+
+
+@dataclass(slots=True)
+class _Chain:
+    """How far a dump was converted without a gap."""
+
+    rest: Rest
+    index: int
+    """Documents up to there."""
+    at: int
+    """Where the last of them ended."""
+    complete: bool = False
+    wrong: int = 0
+    """Ranges in a row that did not begin where they should have."""
+    given_up: bool = False
+    """What is left is no longer done in ranges."""
 
 
 class _Workers:
-    """What is on its way to and from a pool of processes."""
+    """What is on its way to and from a pool of processes.
 
-    def __init__(self, executor: ProcessPoolExecutor, count: int) -> None:
+    A plain dump goes to them in byte ranges, which they read themselves. Any other is framed in this process, and
+    travels in batches of documents.
+    """
+
+    def __init__(self, executor: Executor, count: int) -> None:
         self._executor = executor
         self._most = count + AHEAD
         self.peak_memory = 0
 
-    def run(self, steps: Iterable[Step], task: Task) -> Generator[Done, None, None]:
+    def run(self, rests: Iterable[Rest], task: Task) -> Generator[Done, None, None]:
         """Raises ``DumpError`` behind the outcomes of all documents before it, and ``WorkerDied``."""
-        under_way: deque[tuple[list[Step], Future[_Batch]]] = deque()
-        for batch in _batches(steps):
-            if isinstance(batch, DumpError):
-                while under_way:
-                    yield from self._oldest(under_way)
-                raise batch
-            under_way.append((batch, self._submit(batch, task)))
+        under_way: deque[Iterator[Done]] = deque()
+        for delivery in self._deliveries(rests, task):
+            under_way.append(delivery)
             while len(under_way) >= self._most:
-                yield from self._oldest(under_way)
+                yield from under_way.popleft()
         while under_way:
-            yield from self._oldest(under_way)
+            yield from under_way.popleft()
 
-    def _submit(self, batch: list[Step], task: Task) -> "Future[_Batch]":
+    def _deliveries(self, rests: Iterable[Rest], task: Task) -> Iterator[Iterator[Done]]:
+        """Whatever is yielded is being worked on; what came of it is to be taken in the same order."""
+        for rest in rests:
+            if rest.complete:
+                yield iter([(rest.number, None, None)])
+                continue
+            separator = ranges.separator(rest.dump)
+            if rest.dump.plain is None or separator is None:
+                yield from self._in_batches(rest, task)
+            else:
+                yield from self._in_ranges(rest, rest.dump.plain, separator, task)
+            yield iter([(rest.number, None, None)])
+
+    # ------------------------------------------------------------------------------------------------------- ranges
+
+    def _in_ranges(self, rest: Rest, plain: Plain, separator: Separator, task: Task) -> Iterator[Iterator[Done]]:
+        chain = _Chain(rest, rest.after, rest.offset if rest.after and rest.offset is not None else plain.start)
+        index: int | None = chain.index
+        # One range at least: where everything was read, nothing may follow, and nothing be missing.
+        for start in range(chain.at, max(plain.size, chain.at + 1), RANGE_BYTES):
+            if chain.wrong >= MOST_WRONG:
+                # This dump's documents aren't divided as its first ones are.
+                chain.given_up = True
+                yield from self._in_batches(Rest(rest.number, rest.dump, chain.index, chain.at), task)
+                return
+            end = start + RANGE_BYTES if start + RANGE_BYTES < plain.size else None
+            piece = Range(plain, separator, start, end, index)
+            index = None
+            yield self._of_range(chain, piece, task, self._submit(ranges.converted, rest.number, piece, task))
+
+    def _of_range(
+        self, chain: _Chain, piece: Range, task: Task, future: "Future[Measured[Converted]]"
+    ) -> Iterator[Done]:
+        if chain.complete or chain.given_up or (piece.end is not None and chain.at >= piece.end):
+            future.cancel()
+            return
+        number, plain = chain.rest.number, piece.plain
+        found = self._result(future, piece.words())
+        chain.wrong = 0 if found.began == chain.at else chain.wrong + 1
+        if found.began != chain.at:
+            proven = replace(piece, start=chain.at, index=chain.index)
+            found = self._result(self._submit(ranges.converted, number, proven, task), proven.words())
+        begun = chain.index
+        for start, end, result in found.documents:
+            document = Framed(chain.index, start, end, None, plain.dialect == "bson", plain.origin)
+            yield number, document, result if isinstance(result, Accepted) else refused_at(chain.index, result)
+            chain.index += 1
+            chain.at = end
+        if found.error is not None:
+            error = found.error
+            index = None if error.index is None else error.index + begun - min(begun, 1)
+            raise DumpError(error.message, path=error.path, offset=error.offset, index=index)
+        chain.complete = found.complete
+
+    # ------------------------------------------------------------------------------------------------------ batches
+
+    def _in_batches(self, rest: Rest, task: Task) -> Iterator[Iterator[Done]]:
         try:
-            return self._executor.submit(_work, batch, task)
+            for batch in _batches(rest.dump.frames(after=rest.after, offset=rest.offset, by_place=True)):
+                future = self._submit(_converted, rest.number, batch, task)
+                yield self._of_batch(rest.number, batch, future)
+        except DumpError as error:
+            yield _raising(error)
+
+    def _of_batch(self, number: int, batch: list[Document], future: "Future[Measured[Outcomes]]") -> Iterator[Done]:
+        outcomes, error = self._result(future, f"documents {batch[0].index:,} to {batch[-1].index:,}")
+        for document, result in zip(batch, outcomes, strict=False):
+            yield number, document, result
+        if error is not None:
+            raise error
+
+    # ------------------------------------------------------------------------------------------------------- workers
+
+    def _submit(self, work: Callable[..., Result], *arguments: object) -> "Future[Measured[Result]]":
+        try:
+            future: Future[Measured[Result]] = self._executor.submit(_measured, work, *arguments)
         except BrokenProcessPool as error:
             # Whoever asks for the result is told, behind what was done before.
-            broken: Future[_Batch] = Future()
-            broken.set_exception(error)
-            return broken
+            future = Future()
+            future.set_exception(error)
+        return future
 
-    def _oldest(self, under_way: "deque[tuple[list[Step], Future[_Batch]]]") -> Iterator[Done]:
-        batch, future = under_way.popleft()
-        for (number, document), result in zip(batch, self._result(batch, future), strict=False):
-            yield number, document, result
-
-    def _result(self, batch: list[Step], future: "Future[_Batch]") -> Iterator[Accepted | Refused | None]:
+    def _result(self, future: "Future[Measured[Result]]", what: str) -> Result:
         try:
-            found = future.result()
+            result, memory = future.result()
         except BrokenProcessPool:
-            indexes = [document.index for _, document in batch if document is not None]
             raise WorkerDied(
-                f"a worker process was killed, perhaps for want of memory, while documents {indexes[0]:,} to "
-                f"{indexes[-1]:,} were converted"
+                f"a worker process was killed, perhaps for want of memory, while {what} were converted"
             ) from None
-        self.peak_memory = max(self.peak_memory, found.peak_memory)
-        yield from found.outcomes
-        if found.error is not None:
-            raise found.error
+        self.peak_memory = max(self.peak_memory, memory)
+        return result
 
 
-def _batches(steps: Iterable[Step]) -> Iterator[list[Step] | DumpError]:
-    """Documents in handy portions; in the end, perhaps, the error at which the dump can't be read on."""
-    batch: list[Step] = []
+def _raising(error: DumpError) -> Iterator[Done]:
+    yield from ()
+    raise error
+
+
+def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    """Documents in handy portions. Raises ``DumpError`` behind all that were before it."""
+    batch: list[Document] = []
     size = 0
-    broken = None
     try:
-        for step in steps:
-            batch.append(step)
-            document = step[1]
-            if document is not None and document.offset is not None and document.end is not None:
+        for document in documents:
+            batch.append(document)
+            if document.offset is not None and document.end is not None:
                 size += document.end - document.offset
             if size >= BATCH_BYTES or len(batch) >= BATCH_DOCUMENTS:
                 yield batch
                 batch, size = [], 0
-    except DumpError as error:
-        broken = error
+    except DumpError:
+        if batch:
+            yield batch
+        raise
     if batch:
         yield batch
-    if broken is not None:
-        yield broken
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    outcomes: list[Accepted | Refused | None]
-    error: DumpError | None
-    peak_memory: int
+# ---------------------------------------------------------------------------------------------------- in the workers
 
 
-def _work(batch: list[Step], task: Task) -> _Batch:
-    """In a worker: the outcomes of a batch, up to the first document that can't be read."""
-    outcomes: list[Accepted | Refused | None] = []
-    error = None
+def _measured(work: Callable[..., Result], *arguments: object) -> Measured[Result]:
+    return work(*arguments), peak_memory()
+
+
+def _converted(number: int, batch: list[Document], task: Task) -> Outcomes:
+    """The outcomes of a batch, up to the first document that can't be read."""
+    outcomes: list[Accepted | Refused] = []
     try:
-        for number, document in batch:
-            outcomes.append(None if document is None else outcome(number, document, task))
-    except DumpError as found:
-        error = found
-    return _Batch(outcomes, error, peak_memory())
+        for document in batch:
+            outcomes.append(outcome(number, document, task))
+    except DumpError as error:
+        return outcomes, error
+    return outcomes, None
 
 
 def _begin_worker() -> None:

@@ -81,6 +81,13 @@ class Origin:
     def error(self, message: str, *, offset: int | None, index: int | None = None) -> DumpError:
         return DumpError(message, path=self.path, offset=offset if self.has_offsets else None, index=index)
 
+    def size(self) -> int:
+        """Bytes of a plain file. Raises DumpError."""
+        try:
+            return os.stat(self.path).st_size
+        except OSError as error:
+            raise self.error(f"reading failed: {error.strerror}", offset=None) from None
+
     def read(self, offset: int, end: int) -> bytes:
         """The bytes from ``offset`` to ``end`` of a plain file. Raises DumpError; fewer bytes if it has shrunk."""
         try:

@@ -3,8 +3,9 @@
 It needs nothing but the document and the task, so it can be done in this process or in another one.
 """
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, cast
@@ -112,6 +113,15 @@ def refused(number: int, raw: RawDocument | Unreadable, rejected: Rejected, task
         head["jobId"] = rejected.job_id
     head |= {"reason": rejected.reason, "detail": rejected.detail}
     return Refused(rejected, orjson.dumps(head)[:-1] + b',"document":' + _document(raw) + b"}\n")
+
+
+_INDEX = re.compile(rb'"index":[0-9]+')
+
+
+def refused_at(index: int, refusal: Refused) -> Refused:
+    """The reject of a document that turned out to have that index."""
+    # Nothing before it can look like it: in the dump's name a quote is escaped.
+    return replace(refusal, line=_INDEX.sub(b'"index":%d' % index, refusal.line, count=1))
 
 
 def _document(raw: RawDocument | Unreadable) -> bytes:

@@ -14,8 +14,8 @@ import pytest
 
 from converter import engines
 from converter.conversion import ConvertRequest, convert
-from converter.dump import Dump
-from converter.engines import Document, engine
+from converter.dump import Document, Dump
+from converter.engines import Rest, engine
 from converter.errors import TooManyRejects, WorkerDied
 from converter.fixtures import FixtureRequest, write_fixture
 from converter.mapping import Options
@@ -39,8 +39,9 @@ def dump(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that a small dump makes many of them."""
+    """So that a small dump makes many of them, and many ranges."""
     monkeypatch.setattr(engines, "BATCH_DOCUMENTS", 4)
+    monkeypatch.setattr(engines, "RANGE_BYTES", 100_000)
 
 
 def converted(dumps: tuple[str, ...], out: Path, **options: Any) -> dict[str, Any]:
@@ -100,10 +101,8 @@ def test_a_broken_dump_is_resumed_by_any_number(workers: int, tmp_path: Path) ->
 
 
 def outcomes(dump: str, workers: int) -> list[tuple[int, Document | None, Accepted | Refused | None]]:
-    with Dump.open(dump) as opened:
-        steps = [(0, document) for document in opened.frames()]
-        with engine(workers) as work:
-            return list(work.run([*steps, (0, None)], TASK))
+    with Dump.open(dump) as opened, engine(workers) as work:
+        return list(work.run([Rest(0, opened)], TASK))
 
 
 def test_order(dump: str) -> None:
@@ -117,7 +116,7 @@ def test_order(dump: str) -> None:
 
 def test_memory_of_the_workers_counts(dump: str) -> None:
     with Dump.open(dump) as opened, engine(2) as work:
-        list(work.run(((0, document) for document in opened.frames()), TASK))
+        list(work.run([Rest(0, opened)], TASK))
     assert work.peak_memory() >= engines.peak_memory() > 0
 
 
@@ -128,7 +127,7 @@ def test_an_error_of_the_dump_comes_last(dump: str, tmp_path: Path) -> None:
 
     def take_all() -> None:
         with Dump.open(str(cut)) as opened, engine(2) as work:
-            for _, document, _ in work.run(((0, document) for document in opened.frames()), TASK):
+            for _, document, _ in work.run([Rest(0, opened)], TASK):
                 indexes.append(document and document.index)
 
     assert "truncated" in str(failure(take_all))
@@ -140,13 +139,9 @@ def die(*_: object) -> None:
 
 
 def test_a_worker_that_is_killed(dump: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "_work", die)
-    with (
-        Dump.open(dump) as opened,
-        engine(2) as work,
-        pytest.raises(WorkerDied, match="while documents 0 to 3 were converted"),
-    ):
-        list(work.run(((0, document) for document in opened.frames()), TASK))
+    monkeypatch.setattr(engines, "_measured", die)
+    with Dump.open(dump) as opened, engine(2) as work, pytest.raises(WorkerDied, match=r"while bytes 0 to 100,000 of"):
+        list(work.run([Rest(0, opened)], TASK))
 
 
 def test_after_a_worker_was_killed_the_run_is_resumed(
@@ -154,7 +149,7 @@ def test_after_a_worker_was_killed_the_run_is_resumed(
 ) -> None:
     whole = converted((dump,), tmp_path / "whole", workers=1)
     with monkeypatch.context() as patched:
-        patched.setattr(engines, "_work", die)
+        patched.setattr(engines, "_measured", die)
         error = failure(lambda: converted((dump,), tmp_path / "out", workers=2))
     assert isinstance(error, WorkerDied)
     assert "go on with: novel-backfill convert" in str(error)

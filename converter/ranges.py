@@ -1,0 +1,180 @@
+"""A plain dump in byte ranges, so that several processes frame, read and convert it at once.
+
+Where a range's first document begins can't be proven from within the range: a part of a document parses like a
+document. So whoever works on one looks for the separator that the dump's first documents have between them, begins
+there, and says where it began and where it ended. A range counts only if it began where the one before it had ended,
+and the first begins where the dump does: by induction every accepted place is a true one. A wrong guess costs time and
+nothing else: the range is done again, from its proven beginning.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice, pairwise
+from typing import Final
+
+from converter.dump import MAX_BSON_BYTES, Document, Dump, Plain
+from converter.errors import DumpError
+from converter.transformation import Accepted, Refused, Task, outcome
+
+FURTHER: Final = 4
+"""How many times its own length a range may be read on behind its end, for its last document, unless it is proven."""
+
+_PIECE: Final = 256 * 1024
+"""Bytes read at once behind a range's end: its last document seldom needs more than a few of these."""
+_LEARNED_FROM: Final = 16
+_LONGEST_KEY: Final = 256
+_ATTEMPTS: Final = 16
+"""Wrong beginnings that are tried before a range is given back: each may cost a reading of the whole range."""
+_WHITE: Final = b" \t\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Separator:
+    """Bytes that stand where one document ends and another begins, and where in them the first one ends."""
+
+    text: bytes
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Documents of a dump: those that follow a place from ``start`` on and before ``end`` at which a document ends."""
+
+    plain: Plain
+    separator: Separator
+    start: int
+    end: int | None
+    """None for the last range, which goes on to the dump's end and proves that it is one."""
+    index: int | None = None
+    """How many documents are before ``start``, which then is proven; None where a beginning is to be looked for."""
+
+    def words(self) -> str:
+        end = self.plain.size if self.end is None else self.end
+        return f"bytes {self.start:,} to {end:,} of {self.plain.origin.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """What became of the documents of a range."""
+
+    began: int | None = None
+    """None: no beginning was found."""
+    documents: tuple[tuple[int, int, Accepted | Refused], ...] = ()
+    """Where each begins and ends, and its outcome. Indexes in it count from 1, but from 0 where the dump begins."""
+    complete: bool = False
+    """Nothing follows but the end of the dump."""
+    error: DumpError | None = None
+    """Behind the documents."""
+
+
+def separator(dump: Dump) -> Separator | None:
+    """What divides the documents of ``dump``, learned from its first ones; None if it can't be done in ranges."""
+    plain = dump.plain
+    if plain is None:
+        return None
+    try:
+        if plain.dialect == "bson":
+            return _bson_separator(plain)
+        for one, other in pairwise(islice(dump.frames(by_place=True), _LEARNED_FROM)):
+            found = _json_separator(plain, one.end or 0, other.offset or 0)
+            if found is not None:
+                return found
+    except DumpError:
+        pass  # whoever reads the dump from its beginning meets it again, at its place
+    return None
+
+
+def _json_separator(plain: Plain, end: int, start: int) -> Separator | None:
+    """From the closing brace of a document, which ends at ``end``, to the first key of one that begins at ``start``."""
+    text = plain.origin.read(end - 1, start + _LONGEST_KEY)
+    opening = start - end + 1
+    key = len(text) - len(text[opening + 1 :].lstrip(_WHITE))
+    if text[:1] != b"}" or text[opening : opening + 1] != b"{" or text[key : key + 1] != b'"':
+        return None
+    closing = text.find(b'"', key + 1)
+    return None if closing < 0 or b"\\" in text[key:closing] else Separator(text[: closing + 1], 1)
+
+
+def _bson_separator(plain: Plain) -> Separator | None:
+    """Type and name of the first document's first element. Before them stands the document's length."""
+    element = plain.origin.read(4, 4 + _LONGEST_KEY)
+    name = element.find(b"\0", 1)
+    return None if element[0] == 0 or name < 0 else Separator(element[: name + 1], -4)
+
+
+def converted(number: int, piece: Range, task: Task) -> Converted:
+    """The outcomes of a range of the dump ``number``. Raises ``DumpError`` where this isn't the dump that was meant."""
+    plain = piece.plain
+    size = plain.origin.size()
+    if size != plain.size:
+        raise plain.origin.error(f"{size:,} bytes are seen of it here, not {plain.size:,}", offset=None)
+    # With what it takes to recognize an end that is the range's first place, or its last.
+    base = max(piece.start - 1, 0)
+    end = plain.size if piece.end is None else piece.end
+    data = plain.origin.read(base, end + len(piece.separator.text) + abs(piece.separator.end))
+    if piece.index is not None:
+        return _attempt(number, piece, piece.start, min(piece.index, 1), data[piece.start - base :], plain.size, task)
+    limit = min(plain.size, end + FURTHER * (end - piece.start))
+    at = piece.start
+    for _ in range(_ATTEMPTS):
+        found = _end_of_document(piece, data, base, at, end)
+        if found is None:
+            break
+        attempt = _attempt(number, piece, found, 1, data[found - base :], limit, task)
+        if attempt.error is None:
+            return attempt
+        # Most likely this was in the middle of a document. What was read is not read again.
+        at = max(found + 1, attempt.error.offset or 0)
+    return Converted()
+
+
+def _end_of_document(piece: Range, data: bytes, base: int, start: int, end: int) -> int | None:
+    """The first place from ``start`` on, before ``end``, where a document seems to end. ``data`` begins at ``base``."""
+    text, ahead = piece.separator.text, piece.separator.end
+    place = data.find(text, max(start - ahead - base, 0))
+    while place >= 0 and base + place + ahead < end:
+        found = base + place + ahead
+        if piece.plain.dialect != "bson" or _may_be_bson(piece.plain, data, base, found):
+            return found
+        place = data.find(text, place + 1)
+    return None
+
+
+def _may_be_bson(plain: Plain, data: bytes, base: int, start: int) -> bool:
+    """Whether a document may begin there: one ends before, and the length leads to the end of this one."""
+    length = int.from_bytes(data[start - base : start - base + 4], "little")
+    end = start + length
+    if not 5 <= length <= MAX_BSON_BYTES or end > plain.size or data[start - base - 1] != 0:
+        return False
+    last = end - base - 1
+    return (data[last : last + 1] if last < len(data) else plain.origin.read(end - 1, end)) == b"\0"
+
+
+def _attempt(number: int, piece: Range, at: int, index: int, data: bytes, limit: int, task: Task) -> Converted:
+    """The outcomes from ``at`` on, of which ``data`` is the beginning; no byte from ``limit`` on is read."""
+    documents = []
+    chunks = _chunks(piece.plain, at, data, limit)
+    try:
+        for document in piece.plain.documents(chunks, at=at, index=index):
+            start, end = _place(document)
+            documents.append((start, end, outcome(number, document, task)))
+            if piece.end is not None and end >= piece.end:
+                return Converted(at, tuple(documents))
+    except DumpError as error:
+        return Converted(at, tuple(documents), error=error)
+    return Converted(at, tuple(documents), complete=True)
+
+
+def _place(document: Document) -> tuple[int, int]:
+    assert document.offset is not None
+    assert document.end is not None
+    return document.offset, document.end
+
+
+def _chunks(plain: Plain, at: int, data: bytes, limit: int) -> Iterator[bytes]:
+    while data:
+        yield data
+        at += len(data)
+        data = plain.origin.read(at, min(at + _PIECE, limit))
+    if at < plain.size:
+        raise plain.origin.error("too far behind the end of the range", offset=at)
