@@ -19,9 +19,9 @@ from pydantic_settings import BaseSettings
 from converter import settings
 
 if TYPE_CHECKING:
-    from converter.conversion import Summary
     from converter.fixtures import FixtureRequest
     from converter.mongo_tools import ExportRequest, LoadRequest
+    from converter.request import Summary
 
 FINISHED_WITH_REJECTS = 3
 
@@ -168,7 +168,7 @@ COMMANDS = {
         summary="Convert one or several dumps, in the given order, into a bundle that mongoimport loads.",
         details="A dump is what mongoexport or mongodump wrote: a JSON array, one document per line, or .bson; plain "
         "or in gzip, zstd, xz or bzip2. Its content tells, not its name. - is standard input.",
-        request="converter.conversion:ConvertRequest",
+        request="converter.request:ConvertRequest",
         run=run_convert,
         arguments="DUMP...",
         argument="dumps",

@@ -1,17 +1,14 @@
 """``convert``: dumps in, a bundle out. The loop, and nothing of what it loops over."""
 
 import os
-import re
-import shlex
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import InitVar, dataclass, field
 from importlib import metadata
 from pathlib import Path, PurePath
-from typing import Literal, Self
 
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import ValidationError
 
 from converter import checkpoint as checkpoints
 from converter import mapping
@@ -32,10 +29,11 @@ from converter.interruption import noticed
 from converter.manifest import Counts, FileEntry, Identity, Input, Manifest, Options, Tool, differences
 from converter.mapping import Rejected
 from converter.outputs import CHECKPOINT, CHECKSUMS, MANIFEST, REJECTS, REPORTS, Bundle, Outputs, crash_point
-from converter.progress import Mode, Progress
+from converter.progress import Progress
 from converter.report import Facts, report_json
 from converter.report.files import report_files
 from converter.report.tally import Tally
+from converter.request import ConvertRequest, FileSummary, Summary
 from converter.transformation import Accepted, Refused, Task, refused
 
 CHECKPOINT_BYTES = 64 << 20
@@ -44,78 +42,6 @@ LARGE_BYTES = 16 << 20
 """Bytes of dumps from which other processes pay: starting them takes as long as converting some megabytes."""
 SHARE_FROM = 100
 """Documents after which a share of rejects means something."""
-
-
-class ConvertRequest(BaseModel, frozen=True, strict=True, extra="forbid"):
-    """One conversion. ``dumps`` are paths, ``-`` is standard input; ``out`` is the bundle's folder.
-
-    ``max_rejects`` is a count (``10``) or a share of the documents read (``1.5%``). A count ends the run with the first
-    reject above it. A share does so once 100 documents have been read, and at the end.
-    """
-
-    dumps: tuple[str, ...] = Field(min_length=1)
-    out: str = Field(min_length=1)
-    dry_run: bool = False
-    resume: bool = False
-    overwrite: bool = False
-    limit: int | None = Field(default=None, ge=0)
-    batch_size: int = Field(default=5000, ge=1)
-    workers: int | None = Field(default=None, ge=1, le=256)
-    queue: str = Field(default="novel-generation", min_length=1)
-    in_flight: Literal["keep", "fail"] = "keep"
-    json_format: Literal["relaxed", "canonical"] = "relaxed"
-    max_rejects: str | None = None
-    progress: Mode = "auto"
-
-    @field_validator("max_rejects")
-    @classmethod
-    def _count_or_share(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"[0-9]+(\.[0-9]+)?%|[0-9]+", value):
-            raise ValueError("expected a count such as 10, or a share such as 1.5%")
-        return value
-
-    @model_validator(mode="after")
-    def _makes_sense(self) -> Self:
-        if self.resume and self.overwrite:
-            raise ValueError("--resume goes on, --overwrite starts over: give only one of them")
-        if self.dumps.count("-") > 1:
-            raise ValueError("standard input can be read only once")
-        return self
-
-    def command_to_resume(self) -> str:
-        """The command line that goes on with this run, ready for a shell."""
-        words = ["novel-backfill", "convert", *self.dumps, f"--out={self.out}", "--resume"]
-        for name, option in ConvertRequest.model_fields.items():
-            value = getattr(self, name)
-            if name not in ("dumps", "out", "dry_run", "resume", "overwrite") and value != option.default:
-                words.append(f"--{name.replace('_', '-')}={value}")
-        return shlex.join(words)
-
-
-class FileSummary(BaseModel, frozen=True):
-    """Documents and bytes of one file of the bundle."""
-
-    documents: int
-    bytes: int
-
-
-class Summary(BaseModel, frozen=True):
-    """What a conversion came to. After ``--resume`` the figures are those of the whole bundle.
-
-    ``files`` is by file name, with ``rejects.ndjson`` only when there are any. ``already_finished`` says that
-    ``resume`` found nothing left to do.
-    """
-
-    out: str
-    dry_run: bool
-    finished: bool
-    already_finished: bool
-    read: int
-    accepted: int
-    rejected: int
-    files: dict[str, FileSummary]
-    repairs: dict[str, int]
-    rejects_by_reason: dict[str, int]
 
 
 def convert(request: ConvertRequest, progress: Progress) -> Summary:
@@ -128,8 +54,8 @@ def convert(request: ConvertRequest, progress: Progress) -> Summary:
     A dry run leaves no trace on the disk. With ``resume`` it refuses what ``resume`` would refuse, and then reads
     everything from the beginning: its summary is of the whole bundle too.
     """
-    if request.resume and any(map(_is_stream, request.dumps)):
-        raise UsageError(f"--resume can't go on: {_way_on(request)}")
+    if request.resume and request.streams():
+        raise UsageError(f"--resume can't go on: {request.way_on()}")
     try:
         with ExitStack() as stack:
             dumps = [stack.enter_context(Dump.open(path)) for path in request.dumps]
@@ -139,7 +65,7 @@ def convert(request: ConvertRequest, progress: Progress) -> Summary:
             begin = _rehearse if request.dry_run else _convert
             return begin(request, dumps, identity, work, progress, stack)
     except KeyboardInterrupt:
-        raise Interrupted(f"stopped at once; {_way_on(request)}") from None
+        raise Interrupted(f"stopped at once; {request.way_on()}") from None
 
 
 def _convert(
@@ -180,7 +106,7 @@ def _convert(
         bundle.publish(publishing)
     except OutputError as error:
         raise OutputError(
-            f"{error}; what was converted up to the last checkpoint is kept; {_way_on(request)}"
+            f"{error}; what was converted up to the last checkpoint is kept; {request.way_on()}"
         ) from error
     return _summary(request, _counts(run.tally), outputs.entries())
 
@@ -255,18 +181,18 @@ class _Run:
                     self._judge_rejects()
                     if interruption.requested:
                         self.save()
-                        raise Interrupted(f"interrupted after {self.tally.read:,} documents; {_way_on(self.request)}")
+                        raise Interrupted(f"interrupted after {self.tally.read:,} documents; {self.request.way_on()}")
                     if self.tally.read == limit:
                         break
         except WorkerDied as error:
             self.save()
-            raise WorkerDied(f"{error}; {_way_on(self.request)}") from error
+            raise WorkerDied(f"{error}; {self.request.way_on()}") from error
         except DumpError as error:
             self._refuse_changed_dumps()
             self.save()
             raise DumpError(
                 f"{error.message}; the {self.tally.read:,} documents before it are converted; "
-                f"with another dump start over with --overwrite, with this one {_way_on(self.request)}",
+                f"with another dump start over with --overwrite, with this one {self.request.way_on()}",
                 path=error.path,
                 offset=error.offset,
                 index=error.index,
@@ -378,7 +304,7 @@ class _Run:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in tally.rejects_by_reason().items())
             raise TooManyRejects(
                 f"{tally.rejected:,} of {tally.read:,} documents were rejected ({reasons}), --max-rejects={allowed} "
-                f"allows fewer; {_way_on(self.request.model_copy(update={'max_rejects': None}))}"
+                f"allows fewer; {self.request.model_copy(update={'max_rejects': None}).way_on()}"
             )
 
     def _refuse_changed_dumps(self) -> None:
@@ -489,19 +415,6 @@ def _task(request: ConvertRequest, identity: Identity) -> Task:
     options = mapping.Options(queue=request.queue, in_flight=request.in_flight)
     names = tuple(dump.name for dump in identity.inputs) if len(identity.inputs) > 1 else ()
     return Task(options, request.json_format, names)
-
-
-def _way_on(request: ConvertRequest) -> str:
-    if request.dry_run:
-        return "nothing was written"
-    for path in filter(_is_stream, request.dumps):
-        what = "standard input" if path == "-" else path
-        return f"{what} can't be read again: save it to a file, and start over with --overwrite"
-    return f"go on with: {request.command_to_resume()}"
-
-
-def _is_stream(path: str) -> bool:
-    return path == "-" or Path(path).is_fifo()
 
 
 def _stamp(dump: Dump) -> tuple[int, int, int] | None:

@@ -1,0 +1,95 @@
+"""What ``convert`` is asked for, and what it answers."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, Field, field_validator, model_validator
+
+from converter.progress import Mode
+
+
+class ConvertRequest(BaseModel, frozen=True, strict=True, extra="forbid"):
+    """One conversion. ``dumps`` are paths, ``-`` is standard input; ``out`` is the bundle's folder.
+
+    ``max_rejects`` is a count (``10``) or a share of the documents read (``1.5%``). A count ends the run with the first
+    reject above it. A share does so once 100 documents have been read, and at the end.
+    """
+
+    dumps: tuple[str, ...] = Field(min_length=1)
+    out: str = Field(min_length=1)
+    dry_run: bool = False
+    resume: bool = False
+    overwrite: bool = False
+    limit: int | None = Field(default=None, ge=0)
+    batch_size: int = Field(default=5000, ge=1)
+    workers: int | None = Field(default=None, ge=1, le=256)
+    queue: str = Field(default="novel-generation", min_length=1)
+    in_flight: Literal["keep", "fail"] = "keep"
+    json_format: Literal["relaxed", "canonical"] = "relaxed"
+    max_rejects: str | None = None
+    progress: Mode = "auto"
+
+    @field_validator("max_rejects")
+    @classmethod
+    def _count_or_share(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[0-9]+(\.[0-9]+)?%|[0-9]+", value):
+            raise ValueError("expected a count such as 10, or a share such as 1.5%")
+        return value
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        if self.resume and self.overwrite:
+            raise ValueError("--resume goes on, --overwrite starts over: give only one of them")
+        if self.dumps.count("-") > 1:
+            raise ValueError("standard input can be read only once")
+        return self
+
+    def streams(self) -> list[str]:
+        """The dumps that can be read only once."""
+        return [path for path in self.dumps if path == "-" or Path(path).is_fifo()]
+
+    def way_on(self) -> str:
+        """What to do after an interruption, for the end of an error's line."""
+        if self.dry_run:
+            return "nothing was written"
+        for path in self.streams():
+            what = "standard input" if path == "-" else path
+            return f"{what} can't be read again: save it to a file, and start over with --overwrite"
+        return f"go on with: {self.command_to_resume()}"
+
+    def command_to_resume(self) -> str:
+        """The command line that goes on with this run, ready for a shell."""
+        words = ["novel-backfill", "convert", *self.dumps, f"--out={self.out}", "--resume"]
+        for name, option in ConvertRequest.model_fields.items():
+            value = getattr(self, name)
+            if name not in ("dumps", "out", "dry_run", "resume", "overwrite") and value != option.default:
+                words.append(f"--{name.replace('_', '-')}={value}")
+        return shlex.join(words)
+
+
+class FileSummary(BaseModel, frozen=True):
+    """Documents and bytes of one file of the bundle."""
+
+    documents: int
+    bytes: int
+
+
+class Summary(BaseModel, frozen=True):
+    """What a conversion came to. After ``--resume`` the figures are those of the whole bundle.
+
+    ``files`` is by file name, with ``rejects.ndjson`` only when there are any. ``already_finished`` says that
+    ``resume`` found nothing left to do.
+    """
+
+    out: str
+    dry_run: bool
+    finished: bool
+    already_finished: bool
+    read: int
+    accepted: int
+    rejected: int
+    files: dict[str, FileSummary]
+    repairs: dict[str, int]
+    rejects_by_reason: dict[str, int]
