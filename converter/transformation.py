@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
+from pickle import PickleBuffer
 from typing import Any, cast
 
 import bson.json_util
@@ -49,6 +50,17 @@ class Accepted:
     blocks: list[tuple[str, bytes, int]]
     """Collection, its lines in one piece, how many they are."""
     counted: Counted
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        """Its lines may travel apart from the rest: https://docs.python.org/3/library/pickle.html#out-of-band-buffers."""
+        blocks = [(name, PickleBuffer(lines) if protocol >= 5 else lines, count) for name, lines, count in self.blocks]
+        return _accepted, (self.job_id, self.identities, blocks, self.counted)
+
+
+def _accepted(
+    job_id: str, identities: tuple[bytes, bytes], blocks: list[tuple[str, PickleBuffer | bytes, int]], counted: Counted
+) -> Accepted:
+    return Accepted(job_id, identities, [(name, bytes(lines), count) for name, lines, count in blocks], counted)
 
 
 @dataclass(frozen=True, slots=True)
