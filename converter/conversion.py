@@ -82,11 +82,14 @@ def _convert(
             return _finished_before(request, identity)
         if not request.overwrite:
             bundle.refuse_existing(resume=request.resume)
-        bundle.clear()
-        outputs = stack.enter_context(Outputs.start(bundle.folder))
-        state = _beginning(dumps, outputs)
-        checkpoint = stack.enter_context(Checkpoint(path))
-        checkpoint.create(identity, state)
+        try:
+            bundle.clear()
+            outputs = stack.enter_context(Outputs.start(bundle.folder))
+            state = _beginning(dumps, outputs)
+            checkpoint = stack.enter_context(Checkpoint(path))
+            checkpoint.create(identity, state)
+        except OutputError as error:
+            raise OutputError(f"{error}; {request.way_on(0)}") from error
         crash_point("started")
     else:
         _refuse_another_run(request, identity, *saved)
@@ -105,9 +108,8 @@ def _convert(
         checkpoint.close()
         bundle.publish(publishing)
     except OutputError as error:
-        raise OutputError(
-            f"{error}; what was converted up to the last checkpoint is kept; {request.way_on()}"
-        ) from error
+        kept = "what was converted up to the last checkpoint is kept; " if run.tally.read else ""
+        raise OutputError(f"{error}; {kept}{request.way_on(run.tally.read)}") from error
     return _summary(request, _counts(run.tally), outputs.entries())
 
 
@@ -190,9 +192,14 @@ class _Run:
         except DumpError as error:
             self._refuse_changed_dumps()
             self.save()
+            way_on = self.request.way_on(self.tally.read)
+            if self.tally.read and not self.request.dry_run:
+                way_on = (
+                    f"the {self.tally.read:,} documents before it are converted; "
+                    f"with another dump start over with --overwrite, with this one {way_on}"
+                )
             raise DumpError(
-                f"{error.message}; the {self.tally.read:,} documents before it are converted; "
-                f"with another dump start over with --overwrite, with this one {self.request.way_on()}",
+                f"{error.message}; {way_on}",
                 path=error.path,
                 offset=error.offset,
                 index=error.index,

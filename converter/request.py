@@ -50,18 +50,23 @@ class ConvertRequest(BaseModel, frozen=True, strict=True, extra="forbid"):
         """The dumps that can be read only once."""
         return [path for path in self.dumps if path == "-" or Path(path).is_fifo()]
 
-    def way_on(self) -> str:
-        """What to do after an interruption, for the end of an error's line."""
+    def way_on(self, documents: int | None = None) -> str:
+        """What to do after an interruption, for the end of an error's line.
+
+        ``documents`` were converted by then; None where that isn't known.
+        """
         if self.dry_run:
             return "nothing was written"
         for path in self.streams():
             what = "standard input" if path == "-" else path
             return f"{what} can't be read again: save it to a file, and start over with --overwrite"
-        return f"go on with: {self.command_to_resume()}"
+        if documents == 0:
+            return f"nothing was converted; start over with: {self.command('--overwrite')}"
+        return f"go on with: {self.command('--resume')}"
 
-    def command_to_resume(self) -> str:
-        """The command line that goes on with this run, ready for a shell."""
-        words = ["novel-backfill", "convert", *self.dumps, f"--out={self.out}", "--resume"]
+    def command(self, switch: Literal["--resume", "--overwrite"]) -> str:
+        """The command line that goes on with this run, or does it from the beginning; ready for a shell."""
+        words = ["novel-backfill", "convert", *self.dumps, f"--out={self.out}", switch]
         for name, option in ConvertRequest.model_fields.items():
             value = getattr(self, name)
             if name not in ("dumps", "out", "dry_run", "resume", "overwrite") and value != option.default:

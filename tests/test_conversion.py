@@ -371,7 +371,7 @@ def test_requests_that_make_no_sense(options: dict[str, Any]) -> None:
 
 def test_command_to_resume() -> None:
     plain = ConvertRequest(dumps=("a", "b c"), out="it's", overwrite=True)
-    assert """novel-backfill convert a 'b c' '--out=it'"'"'s' --resume""" == plain.command_to_resume()
+    assert """novel-backfill convert a 'b c' '--out=it'"'"'s' --resume""" == plain.command("--resume")
     all_options = ConvertRequest(
         dumps=("a",),
         out="b",
@@ -385,7 +385,7 @@ def test_command_to_resume() -> None:
     )
     assert (
         "novel-backfill convert a --out=b --resume --limit=0 --batch-size=7 '--queue=a b' --in-flight=fail "
-        "--json-format=canonical --max-rejects=1.5% --progress=none" == all_options.command_to_resume()
+        "--json-format=canonical --max-rejects=1.5% --progress=none" == all_options.command("--resume")
     )
 
 

@@ -301,6 +301,9 @@ def test_no_file_can_grow_beyond_a_limit(tmp_path: Path, limit: int) -> None:
     assert message.startswith("OutputError: ")
     assert 1 == len(message.splitlines())
     assert str(out) in message
+    if limit:  # else not even the lock could be written
+        advice = "nothing was converted; start over with: " if limit < 20_000 else "go on with: "  # a checkpoint fits
+        assert f"; {advice}novel-backfill convert " in message
     run(dump, out, resume=True)
     assert expected == bundle(out)
 
@@ -380,6 +383,29 @@ def test_truncated_dump(array: str, tmp_path: Path) -> None:
         run(array, out, resume=True)
     run(array, out, overwrite=True)
     assert undisturbed(array, tmp_path) == bundle(out)
+
+
+def test_dump_that_is_broken_from_the_start(tmp_path: Path) -> None:
+    """There is nothing to go on from, so nobody is told to."""
+    path = tmp_path / "my dump"
+    path.write_text('[{"_id":')
+    out = tmp_path / "out"
+    with pytest.raises(DumpError) as caught:
+        run(str(path), out)
+    *_, advice = str(caught.value).split("; ")
+    assert f"start over with: novel-backfill convert '{path}' --out={out} --overwrite --batch-size=3" == advice
+    assert "; nothing was converted; " in str(caught.value)
+    write_dump(path, jobs(JOBS))
+    run(str(path), out, overwrite=True)
+    assert undisturbed(str(path), tmp_path) == bundle(out)
+
+
+def test_broken_dump_that_is_rehearsed(array: str, tmp_path: Path) -> None:
+    with open(array, "r+b") as file:
+        file.truncate(9000)
+    with pytest.raises(DumpError, match=r"; nothing was written$"):
+        run(array, tmp_path / "out", dry_run=True)
+    assert not (tmp_path / "out").exists()
 
 
 class Changing(Progress):
