@@ -151,6 +151,33 @@ def test_killed_while_overwriting_at_every_point(array: str, tmp_path: Path) -> 
         assert expected == bundle(out), point
 
 
+# One passing of each point: what the main process does is the same whoever converts. The others read a part of a plain
+# dump each, and are handed the documents of a compressed one.
+@pytest.mark.parametrize(
+    ("dialect", "points"),
+    [
+        ("array", ("started:1", "written:3", "synced:8", "committed:4", "removed:1", "renamed:5", "published:1")),
+        ("gzip", ("written:4", "committed:3")),
+    ],
+)
+def test_killed_with_workers(dialect: str, points: tuple[str, ...], tmp_path: Path) -> None:
+    """Documents large enough that each worker has several turns."""
+    documents = [document | {"premise": "“Yes,” — naïve " * 20_000} for document in jobs(JOBS)]
+    dump = write_dump(tmp_path / "dump", documents, dialect)
+    expected = undisturbed(dump, tmp_path)
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "converter", "convert", dump, f"--out={out}", "--batch-size=3", "--workers=2"]
+    for number, at in enumerate(points):
+        environment = os.environ | {"BACKFILL_CRASH_AT": at}
+        # It waits for the workers too: they hold the other end of its pipes.
+        result = subprocess.run(command, env=environment, capture_output=True, check=False)
+        assert -signal.SIGKILL == result.returncode, (at, result.stderr)
+        assert_finished_means_whole(out)
+        assert run(dump, out, resume=True, workers=1 + number % 2).finished
+        assert expected == bundle(out), at
+        shutil.rmtree(out)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_killed_again_and_again(dump: str, tmp_path: Path, seed: int) -> None:
     expected = undisturbed(dump, tmp_path)
