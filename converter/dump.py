@@ -32,6 +32,7 @@ from converter.json_text import (
     replace_surrogates,
 )
 from converter.sources import EXPORT_AGAIN, Origin, Source
+from converter.stages import timed
 
 try:
     _yajl: Any = ijson.get_backend("yajl2_c")
@@ -233,7 +234,7 @@ class Dump:
         document before that place came out first. What is quickly found is only framed; the rest had to be read to be
         found. With ``by_place`` frames of a seekable dump carry no bytes: another process reads them from the file.
         """
-        return self._frames(after, offset, "place" if by_place and self.seekable else "data")
+        return timed("read", self._frames(after, offset, "place" if by_place and self.seekable else "data"))
 
     def _frames(self, after: int, offset: int | None, framing: Framing | None) -> Iterator[Document]:
         source = self._source

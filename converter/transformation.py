@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
 from pickle import PickleBuffer
+from time import perf_counter
 from typing import Any, cast
 
 import bson.json_util
@@ -19,6 +20,7 @@ from converter import contracts, extjson, mapping
 from converter.dump import Framed, RawDocument, Unreadable, read
 from converter.mapping import Converted, Rejected, map_job
 from converter.report.tally import Counted, counted
+from converter.stages import lap
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +75,13 @@ class Refused:
 
 def outcome(number: int, document: Framed | RawDocument | Unreadable, task: Task) -> Accepted | Refused:
     """The whole of it, for a document of the dump ``number``. Raises ``DumpError`` if it can't be read after all."""
+    begun = perf_counter()
     raw = read(document)
+    lap("read", begun)
     result = transform(raw, task.options, task.json_format)
     if isinstance(result, Rejected):
         return refused(number, raw, result, task)
+    begun = perf_counter()
     size = None if raw.offset is None or raw.end is None else raw.end - raw.offset
     count = counted(
         result.converted,
@@ -89,7 +94,9 @@ def outcome(number: int, document: Framed | RawDocument | Unreadable, task: Task
     job_id = result.converted.job_id
     identity: ObjectId = result.converted.documents["novel_jobs"][0]["_id"]
     identities = b"jobId " + job_id.encode("utf-8", "surrogatepass"), b"_id " + identity.binary
-    return Accepted(job_id, identities, _blocks(result.lines), count)
+    accepted = Accepted(job_id, identities, _blocks(result.lines), count)
+    lap("count", begun)
+    return accepted
 
 
 def _blocks(lines: list[tuple[str, bytes]]) -> list[tuple[str, bytes, int]]:
@@ -108,10 +115,13 @@ def transform(
     """Mapped and checked."""
     if isinstance(raw, Unreadable):
         return Rejected(raw.reason, raw.detail)
+    begun = perf_counter()
     converted = map_job(raw.value, options)
+    begun = lap("map", begun)
     if isinstance(converted, Rejected):
         return converted
     lines = contracts.check(converted, json_format)
+    lap("check", begun)
     if isinstance(lines, Rejected):
         return lines
     return Transformed(converted, lines, raw)
