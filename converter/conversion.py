@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 from pydantic import ValidationError
 
 from converter import checkpoint as checkpoints
-from converter import mapping
+from converter import mapping, stages
 from converter.checkpoint import Checkpoint, Position, State
 from converter.dump import Document, Dump, read
 from converter.engines import Engine, Rest, engine, processors
@@ -159,6 +159,7 @@ class _Run:
         self.positions = list(state.positions)
         self.tally = Tally.from_json(state.tally)
         self.task = _task(self.request, self.identity)
+        stages.taken()  # what was booked before is another run's
         self._begun = time.monotonic(), self.tally.read, sum(position.bytes for position in self.positions)
         self._stamps = [_stamp(dump) for dump in self.dumps]
 
@@ -211,6 +212,7 @@ class _Run:
         """Makes a checkpoint. Durable first, then remembered."""
         if self.request.dry_run:
             return
+        begun = time.perf_counter()
         if self._last is not None:
             number, raw = self._last
             self.positions[number] = self._position(number, raw)
@@ -222,6 +224,7 @@ class _Run:
             publishing=publishing,
         )
         self.checkpoint.commit(state)
+        stages.lap("checkpoint", begun)
         self.progress.batch += 1
         crash_point("committed")
 
@@ -276,19 +279,24 @@ class _Run:
 
     def _take(self, number: int, document: Document, result: Accepted | Refused) -> None:
         """What became of one document: its lines, or its reject."""
+        begun = time.perf_counter()
         if isinstance(result, Accepted):
             first = self.checkpoint.first_seen(result.identities, number, document.index)
             if first is not None:
                 place = f"at index {first[1]:,} of {self.identity.inputs[first[0]].name}"
                 duplicate = Rejected("duplicate-job", f"a job with the same jobId or _id is {place}", result.job_id)
                 result = refused(number, read(document), duplicate, self.task)
+        begun = stages.lap("checkpoint", begun)
         if isinstance(result, Refused):
             self.outputs.reject(result.line)
+            begun = stages.lap("write", begun)
             self.tally.reject(result.rejected.reason, result.rejected.job_id)
         else:
             for collection, block, documents in result.blocks:
                 self.outputs.append(collection, block, documents)
+            begun = stages.lap("write", begun)
             self.tally.add(result.counted)
+        stages.lap("count", begun)
         self._last = number, document
         self.progress.advance(
             done_bytes=self._before + self._bytes_done(number, document),

@@ -17,18 +17,20 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from time import perf_counter
 from typing import TypeVar
 
-from converter import ranges
+from converter import ranges, stages
 from converter.dump import Document, Dump, Framed, Plain
 from converter.errors import DumpError, WorkerDied
 from converter.ranges import Converted, Range, Separator
 from converter.shared_memory import SharedMemoryPool
+from converter.stages import Stage
 from converter.transformation import Accepted, Refused, Task, outcome, refused_at
 
 Result = TypeVar("Result")
-Measured = tuple[Result, int]
-"""With the most bytes of memory that the worker held."""
+Measured = tuple[Result, int, dict[Stage, float]]
+"""With the most bytes of memory that the worker held, and the seconds that it worked, by stage."""
 Outcomes = tuple[list[Accepted | Refused], DumpError | None]
 Done = tuple[int, Document | None, Accepted | Refused | None]
 """A document of the dump with that number, and its outcome; None and None behind the last one of a dump."""
@@ -254,12 +256,13 @@ class _Workers:
 
     def _result(self, future: "Future[Measured[Result]]", what: str) -> Result:
         try:
-            result, memory = future.result()
+            result, memory, seconds = future.result()
         except BrokenProcessPool:
             raise WorkerDied(
                 f"a worker process was killed, perhaps for want of memory, while {what} were converted"
             ) from None
         self.peak_memory = max(self.peak_memory, memory)
+        stages.add(seconds)
         return result
 
 
@@ -292,7 +295,13 @@ def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
 
 
 def _measured(work: Callable[..., Result], *arguments: object) -> Measured[Result]:
-    return work(*arguments), peak_memory()
+    stages.taken()  # what was booked before is not this work's
+    begun = perf_counter()
+    result = work(*arguments)
+    seconds = stages.taken()
+    # What isn't another stage's is reading: the bytes of a range, and where its documents begin and end.
+    seconds["read"] += perf_counter() - begun - sum(seconds.values())
+    return result, peak_memory(), seconds
 
 
 def _converted(number: int, batch: list[Document], task: Task) -> Outcomes:
