@@ -252,6 +252,8 @@ class _Run:
             documents=self.tally.read - self._begun[1],
             dump_bytes=sum(position.bytes for position in self.positions) - self._begun[2],
             peak_memory_bytes=self.engine.peak_memory(),
+            workers=_workers(self.request, self.dumps),
+            stages=stages.taken(),
         )
 
     def _rests(self) -> Iterator[Rest]:

@@ -22,6 +22,8 @@ FACTS = Facts(
     documents=4,
     dump_bytes=3_000_000,
     peak_memory_bytes=50_000_000,
+    workers=1,
+    stages={"read": 0.75, "map": 0.5, "check": 0.25, "count": 0.125, "write": 0.25},
 )
 
 
@@ -100,8 +102,24 @@ def test_run_figures() -> None:
         "megabytes_per_second": 1.5,
         "seconds_per_1000_jobs": 500.0,
         "peak_memory_bytes": 50_000_000,
+        "workers": 1,
+        "stages": {
+            "read": 0.75,
+            "map": 0.5,
+            "check": 0.25,
+            "count": 0.125,
+            "write": 0.25,
+            "checkpoint": 0.0,
+            "other": 0.125,
+        },
     }
     assert expected == report()["run"]
+
+
+@pytest.mark.parametrize(("workers", "seconds", "other"), [(1, 2.0, 0.125), (2, 2.0, 4.125), (1, 1.0, 0.0)])
+def test_stages_and_the_rest_are_the_time_of_all_processes(workers: int, seconds: float, other: float) -> None:
+    """Clocks are not exact: the rest is never less than nothing."""
+    assert other == report(facts=replace(FACTS, workers=workers, seconds=seconds))["run"]["stages"]["other"]
 
 
 def test_nothing_at_all() -> None:
@@ -115,7 +133,7 @@ def test_nothing_at_all() -> None:
 
 
 def test_only_the_run_depends_on_the_clock() -> None:
-    other = replace(FACTS, seconds=9.9, documents=1, dump_bytes=5, peak_memory_bytes=7)
+    other = replace(FACTS, seconds=9.9, documents=1, dump_bytes=5, peak_memory_bytes=7, workers=3, stages={"map": 1.0})
     here, there = report(), report(facts=other)
 
     assert here.pop("run") != there.pop("run")
@@ -161,6 +179,7 @@ def test_metrics_parse_and_say_what_the_report_says() -> None:
     assert 6 == found["novel_backfill_parity"][("words", "written")]
     assert 3 == found["novel_backfill_jobs"][("completed", "completed")]
     assert {(): 2.0} == found["novel_backfill_run_seconds"]
+    assert 0.75 == found["novel_backfill_run_stage_seconds"][("read",)]
     assert {("1.2.3",): 1} == found["novel_backfill_info"]
 
 

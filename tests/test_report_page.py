@@ -16,6 +16,8 @@ import pytest
 
 from converter.report import report_json
 from converter.report.html import (
+    STAGE_WORDS,
+    bound,
     bucket_name,
     dollars,
     duration,
@@ -310,3 +312,30 @@ def test_the_browser_shows_the_page_and_nothing_happens(name: str, tmp_path: Pat
     assert [] == visit.requests
     # The browser read the page as it was written: no text became an element.
     assert Counter(tag for tag, _ in Page(PAGES[name]).elements) == Counter(tag for tag, _ in Page(visit.dom).elements)
+
+
+# --------------------------------------------------------------------------------------------------- what bounds a run
+
+
+def test_every_stage_has_words() -> None:
+    assert list(report_json(some(), FACTS)["run"]["stages"]) == list(STAGE_WORDS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, "What took longest, 37.5 % of the time: finding the documents in the dump, and parsing them."),
+        (
+            {"workers": 2},
+            "2 processes converted, and were at it 40.6 % of the time. Beside them one process wrote, and was at it "
+            "12.5 % of the time. So converting bounds this run: ",
+        ),
+        ({"workers": 2, "stages": {"map": 0.5, "write": 1.0, "checkpoint": 0.5}}, "So writing bounds this run: "),
+        ({"seconds": 0.0, "stages": {}}, "It was over at once."),
+    ],
+)
+def test_what_bounds_a_run(changes: dict[str, Any], expected: str) -> None:
+    facts = replace(FACTS, **changes)
+    found = report_json(some(), facts)
+    assert expected in bound(found["run"])
+    assert expected in report_html(found)

@@ -1,12 +1,16 @@
 """The time by stage: where it is booked, and that no second is booked twice."""
 
 import itertools
+import json
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from converter import stages
-from converter.stages import add, lap, taken, timed
+from converter.stages import STAGES, add, lap, taken, timed
+from tests.small_dumps import jobs, run, write_dump
 
 
 @pytest.fixture(autouse=True)
@@ -62,3 +66,25 @@ def test_time_of_other_processes_is_added() -> None:
     add({"read": 1.5, "map": 2.0})
     add({"read": 0.5})
     assert {"read": 2.0, "map": 2.0} == booked()
+
+
+def run_figures(out: Path) -> Any:
+    return json.loads((out / "report.json").read_bytes())["run"]
+
+
+@pytest.mark.parametrize(("workers", "processes"), [(1, 1), (2, 3)])
+def test_a_run_books_every_stage_and_no_second_twice(workers: int, processes: int, tmp_path: Path) -> None:
+    dump = write_dump(tmp_path / "dump", jobs(30))
+    run(dump, tmp_path / "out", workers=workers)
+    found = run_figures(tmp_path / "out")
+    assert workers == found["workers"]
+    assert [*STAGES, "other"] == list(found["stages"])
+    assert all(seconds > 0 for seconds in found["stages"].values())
+    assert processes * found["seconds"] == pytest.approx(sum(found["stages"].values()))
+
+
+def test_what_was_booked_before_is_not_this_run_s(tmp_path: Path) -> None:
+    dump = write_dump(tmp_path / "dump", jobs(3))
+    add(dict.fromkeys(STAGES, 10_000.0))
+    run(dump, tmp_path / "out")
+    assert 10_000 > sum(run_figures(tmp_path / "out")["stages"].values())

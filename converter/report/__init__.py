@@ -23,6 +23,7 @@ from converter.report.tally import (
     bucket_bounds,
     rounded,
 )
+from converter.stages import STAGES, Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,10 @@ class Facts:
     dump_bytes: int
     """Bytes of the dumps on disk, compressed if they are, read in that time."""
     peak_memory_bytes: int
+    workers: int
+    """Processes that converted: 1 for one that did everything, else that many beside the one that wrote."""
+    stages: Mapping[Stage, float]
+    """Seconds of work by stage, of all these processes together."""
 
 
 def report_json(tally: Tally, facts: Facts) -> dict[str, Any]:
@@ -145,6 +150,9 @@ def _run(facts: Facts) -> dict[str, Any]:
     def per_second(amount: float) -> float | None:
         return amount / facts.seconds if facts.seconds > 0 else None
 
+    # What is left of the processes' time is no stage: starting, showing progress, waiting for one another.
+    processes = 1 if facts.workers == 1 else facts.workers + 1
+    other = max(processes * facts.seconds - sum(facts.stages.values()), 0.0)
     return {
         "seconds": facts.seconds,
         "documents": facts.documents,
@@ -153,4 +161,6 @@ def _run(facts: Facts) -> dict[str, Any]:
         "megabytes_per_second": per_second(facts.dump_bytes / 1e6),
         "seconds_per_1000_jobs": 1000 * facts.seconds / facts.documents if facts.documents else None,
         "peak_memory_bytes": facts.peak_memory_bytes,
+        "workers": facts.workers,
+        "stages": {stage: facts.stages.get(stage, 0.0) for stage in STAGES} | {"other": other},
     }

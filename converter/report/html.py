@@ -12,8 +12,10 @@ from converter.report.plots import columns, lengths
 def report_html(report: Mapping[str, Any]) -> str:
     """The page. All text is escaped, so what a dump holds shows as what it is and does nothing."""
     template = _templates.get_template("report.html.j2")
+    counts = report["counts"]
     differing = [row for row in report["parity"].values() if row["differing_jobs"]]
-    return template.render(report=report, counts=report["counts"], differing=differing, limit=MAX_BYTES) + "\n"
+    page = template.render(report=report, counts=counts, differing=differing, limit=MAX_BYTES, stages=STAGE_WORDS)
+    return page + "\n"
 
 
 # ------------------------------------------------------------------------------------------------ numbers for people
@@ -69,6 +71,42 @@ def duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours:,} h {minutes} min" if hours else f"{minutes} min {seconds} s"
+
+
+STAGE_WORDS: Final = {
+    "read": "finding the documents in the dump, and parsing them",
+    "map": "making the new documents of the old ones",
+    "check": "holding the new documents against their contracts, and writing them as Extended JSON",
+    "count": "counting, for this report",
+    "write": "appending to the files, with checksums",
+    "checkpoint": "syncing the files, and remembering what is done",
+    "other": "everything else: starting, showing progress, waiting for one another",
+}
+_ONE_PROCESS: Final = ("write", "checkpoint")  # never shared among workers
+
+
+def bound(run: Mapping[str, Any]) -> str:
+    """What bounds a run, in words; ``run`` is that part of the report."""
+    stages, workers, seconds = run["stages"], run["workers"], run["seconds"]
+    if seconds <= 0:
+        return "It was over at once."
+    if workers == 1:
+        longest = max(stages, key=lambda stage: stages[stage])
+        return (
+            "One process did everything, one thing after the other. "
+            f"What took longest, {percent(stages[longest] / seconds)} of the time: {STAGE_WORDS[longest]}."
+        )
+    writing = sum(stages[stage] for stage in _ONE_PROCESS) / seconds
+    shared = sum(stages[stage] for stage in stages if stage not in (*_ONE_PROCESS, "other")) / (workers * seconds)
+    verdict = (
+        "So converting bounds this run: more workers make it faster, where there are processors for them."
+        if shared >= writing
+        else "So writing bounds this run: a faster disk would make it faster, more workers would not."
+    )
+    return (
+        f"{workers} processes converted, and were at it {percent(min(shared, 1.0))} of the time. "
+        f"Beside them one process wrote, and was at it {percent(min(writing, 1.0))} of the time. {verdict}"
+    )
 
 
 def plural(count: int, noun: str) -> str:
@@ -147,6 +185,7 @@ _templates.filters |= {
     "bucket_name": bucket_name,
     "tick": tick,
     "jobs": _jobs,
+    "bound": bound,
     "columns": columns,
     "lengths": lengths,
 }

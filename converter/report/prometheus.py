@@ -98,6 +98,12 @@ def _metrics(report: Mapping[str, Any]) -> Iterator[Metric]:
     yield _gauge("run_seconds", "Time that this process took.", run["seconds"])
     yield _gauge("run_documents", "Documents read in that time.", run["documents"])
     yield _gauge("run_dump_bytes", "Bytes of the dumps on disk read in that time.", run["dump_bytes"])
+    yield _gauges(
+        "run_stage_seconds",
+        "Time that all processes together took for each stage.",
+        ["stage"],
+        [((stage,), seconds) for stage, seconds in run["stages"].items()],
+    )
     yield _gauge("run_peak_memory_bytes", "The most memory that the process held.", run["peak_memory_bytes"])
 
 
