@@ -173,7 +173,7 @@ def command_help(name: str, command: Command) -> str:
             text = command.options[field][1]
             if option.is_required():
                 text += " (required)"
-            elif option.default not in (None, False, "", PydanticUndefined):
+            elif option.default not in (None, False, "", (), PydanticUndefined):
                 text += f" (default: {option.default})"
             lines += _wrapped(f"{text} [{settings.variable(field, option)}]", f"  {spelled[field]:{width}}  ")
         lines += ["", *_wrapped("In brackets: the environment variable that is read where the flag is not given.")]
