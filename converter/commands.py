@@ -85,15 +85,17 @@ def run_convert(request: Any) -> tuple[str, int]:
     with displayed(request.progress) as progress:
         summary = convert(request, progress)
     # Not pydantic's JSON, which knows only UTF-8: a folder may be called otherwise.
-    text = json.dumps(summary.model_dump(), ensure_ascii=False) if request.json_ else describe(summary)
+    text = json.dumps(summary.model_dump(), ensure_ascii=False) if request.json_ else describe(summary, request.limit)
     return text, FINISHED_WITH_REJECTS if summary.rejected and not summary.already_finished else 0
 
 
-def describe(summary: "Summary") -> str:
+def describe(summary: "Summary", limit: int | None) -> str:
     """The summary for people: what was read and became of it, where it is, what to do next."""
     head = f"{summary.read:,} documents read: {summary.accepted:,} accepted, {summary.rejected:,} rejected"
     if summary.already_finished:
         head = f"{summary.out} is finished already, nothing was left to do.\n{head}"
+    if not summary.read and limit != 0:
+        head += "\nthere were no documents in the dump"
     lines = [head, *_table(summary.rejects_by_reason.items())]
     lines += ["", "files that would be written" if summary.dry_run else "files"]
     lines += _table((name, file.documents, f"{file.bytes:,} bytes") for name, file in summary.files.items())

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -321,6 +322,8 @@ def test_help_is_complete(name: str, folder: Path) -> None:
             if field == "uri"
             else (f"[BACKFILL_{field.rstrip('_').upper()}]" in text)
         )
+    # A default is shown as it would be typed, and only where there is one.
+    assert not re.search(r"default: *[\[({\"']|default: *(None|True|False|PydanticUndefined|\))", text)
     for example in listed.examples:
         assert f"\n  novel-backfill {example}" in text
     assert f"\n  {name}" in command(cwd=folder).stdout
@@ -358,6 +361,20 @@ def test_convert_prints_a_summary(dump: Path, folder: Path) -> None:
     again = command("convert", dump, "--resume", "--progress=none", cwd=folder)
     assert (0, "") == (again.returncode, again.stderr)
     assert "dumps/jobs.bundle is finished already, nothing was left to do." == again.stdout.splitlines()[0]
+
+
+@pytest.mark.parametrize("content", ["[]", "[ \n]\n"])
+def test_an_empty_dump_is_called_so(content: str, folder: Path) -> None:
+    (folder / "empty.json").write_text(content)
+    result = command("convert", "empty.json", "--progress=none", cwd=folder)
+    assert (0, "") == (result.returncode, result.stderr)
+    expected = ["0 documents read: 0 accepted, 0 rejected", "there were no documents in the dump", "", "files"]
+    assert expected == result.stdout.splitlines()[:4]
+
+
+def test_a_limit_of_nothing_says_nothing_of_the_dump(dump: Path, folder: Path) -> None:
+    result = command("convert", dump, "--limit=0", "--progress=none", cwd=folder)
+    assert ["0 documents read: 0 accepted, 0 rejected", "", "files"] == result.stdout.splitlines()[:3]
 
 
 def test_convert_prints_one_json_object(dump: Path, folder: Path) -> None:
