@@ -48,12 +48,14 @@ class Position(BaseModel, frozen=True, strict=True, extra="forbid"):
 class State(BaseModel, frozen=True, strict=True, extra="forbid"):
     """Everything that changes from checkpoint to checkpoint, but for the identities.
 
+    ``batches`` are the checkpoints made so far, the first one not counted.
     ``publishing`` is None as long as documents are converted; then file name -> SHA-256 of what gets its final name.
     """
 
     positions: list[Position]
     files: dict[str, FileEntry]
     tally: dict[str, Any]
+    batches: NonNegativeInt = 0
     publishing: dict[str, str] | None = None
 
 

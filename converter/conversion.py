@@ -158,6 +158,7 @@ class _Run:
     def __post_init__(self, state: State) -> None:
         self.positions = list(state.positions)
         self.tally = Tally.from_json(state.tally)
+        self.progress.batch = state.batches + 1
         self.task = _task(self.request, self.identity)
         stages.taken()  # what was booked before is another run's
         self._begun = time.monotonic(), self.tally.read, sum(position.bytes for position in self.positions)
@@ -221,6 +222,7 @@ class _Run:
             positions=self.positions,
             files=self.outputs.entries(),
             tally=self.tally.to_json(),
+            batches=self.progress.batch,
             publishing=publishing,
         )
         self.checkpoint.commit(state)

@@ -448,6 +448,17 @@ class Changing(Progress):
             self.change()
 
 
+def test_batches_are_counted_on(array: str, tmp_path: Path) -> None:
+    """One ended with the 3rd document, one with the 5th, where the run was interrupted: the 7th is in the third."""
+    out = tmp_path / "out"
+    with pytest.raises(Interrupted):
+        convert(request(array, out), Signalling(5, signal.SIGINT))
+    seen: list[int] = []
+    progress = Changing(lambda: seen.append(progress.batch))
+    convert(request(array, out, resume=True), progress)
+    assert [3] == seen
+
+
 @pytest.mark.parametrize("change", ["grows", "shrinks", "is replaced", "is touched", "vanishes"])
 def test_dump_that_changes_while_it_is_read(array: str, tmp_path: Path, change: str) -> None:
     path = Path(array)
