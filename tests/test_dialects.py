@@ -94,6 +94,21 @@ def test_compression(
     assert files == bundle(dump, tmp_path / "bundle", json_format=json_format)
 
 
+@pytest.mark.parametrize("reader", ["auto", "ijson"])
+def test_of_a_name_that_stands_twice_the_last_counts(reader: Reader, tmp_path: Path) -> None:
+    """Nobody notices (docs/limits.md), but whoever reads it must come to the same."""
+    twice = (
+        '{"_id":{"$oid":"687b0a9000000000000000aa"},"status":"completed","title":"a","title":"b",'
+        '"chapters":[{"chapterNumber":1,"content":"c","content":"d"}],"metadata":{"e":1,"e":2}}\n'
+    )
+    dump = tmp_path / "dump"
+    dump.write_text(twice.replace('"title":"a",', "").replace('"content":"c",', "").replace('"e":1,', ""))
+    expected = converted(dump)
+    dump.write_text(twice)
+
+    assert expected == converted(dump, reader=reader)
+
+
 @pytest.mark.parametrize("compression", [None, "gzip"])
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("dialect", ["array, indented anew", "lines"])
