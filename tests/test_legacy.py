@@ -245,7 +245,10 @@ def test_two_places_with_one_path_are_both_kept() -> None:
 def test_a_field_with_too_many_errors_is_moved_aside_whole() -> None:
     """Each error takes a kilobyte to be told, and one document may hold millions."""
     repairs = Repairs()
-    found = check({"title": 7, "outline": [7] * (MANY_ERRORS + 1), "chapters": ["x", {"title": "one"}]}, repairs)
-    assert {"chapters": [{"title": "one"}]} == found
+    found = check(
+        {"title": 7, "genre": "mystery", "outline": [7] * (MANY_ERRORS + 1), "chapters": ["x", {"title": "one"}]},
+        repairs,
+    )
+    assert {"genre": "mystery", "chapters": [{"title": "one"}]} == found
     assert {"title": 7, "outline": [7] * (MANY_ERRORS + 1), "chapters.0": "x"} == repairs.misplaced
     assert {"misplaced": 3} == repairs.counts
