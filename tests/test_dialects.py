@@ -29,6 +29,9 @@ from tests.dialects import (
 from tests.jobs import JOB
 from tests.small_dumps import run
 
+# Measuring coverage takes as long as the tests themselves, and others come to the same places.
+pytestmark = pytest.mark.no_cover
+
 SMALL = Path(__file__).parent.parent / "fixtures" / "small.json"
 FORMATS: tuple[extjson.Mode, ...] = ("relaxed", "canonical")
 READERS: tuple[Reader, ...] = ("auto", "ijson")

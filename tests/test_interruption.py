@@ -39,7 +39,8 @@ JOBS = 14
 POINTS = ("started", "written", "synced", "committed", "removed", "renamed", "published")
 
 # From Python 3.12 on, forking beside other threads (those of pytest-xdist) gives a warning.
-pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+# Measuring coverage takes as long as the tests themselves, and others come to the same places.
+pytestmark = [pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning"), pytest.mark.no_cover]
 
 
 @pytest.fixture(params=DIALECTS)

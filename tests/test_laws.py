@@ -21,6 +21,9 @@ from converter.repairs import NAMES
 from tests import jobs
 from tests.jobs import CREATED, SECOND, Document
 
+# Measuring coverage takes as long as the tests themselves, and others come to the same places.
+pytestmark = pytest.mark.no_cover
+
 LAW = settings(
     max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )

@@ -15,6 +15,9 @@ from converter import checkpoint
 from converter.errors import CheckpointMismatch, DumpError
 from tests.small_dumps import contents, failure, lines, run
 
+# Measuring coverage takes as long as the tests themselves, and others come to the same places.
+pytestmark = pytest.mark.no_cover
+
 # As small as a job can be, because there is a run for every byte of them.
 JOBS = [{"_id": ObjectId(f"687b0a90000000000000000{number}")} for number in range(3)]
 TEXTS = [b'{"_id":{"$oid":"%s"}}' % str(job["_id"]).encode() for job in JOBS]
