@@ -191,6 +191,7 @@ def test_what_only_looks_like_a_wrapper_stays_an_object(wrapper: dict[str, Any])
         ({"a": 2**63}, {"a": Decimal128("9223372036854775808")}),
         ({"a": Decimal("1.5")}, {"a": 1.5}),
         ({"a": float("-inf")}, {"a": Double("-inf")}),
+        (float("inf"), Double("inf")),
         ({}, {}),
         (Decimal("1.5"), 1.5),
         (2**64, Decimal128("18446744073709551616")),
