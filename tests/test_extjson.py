@@ -55,6 +55,13 @@ def test_a_time_as_JavaScript_writes_it(milliseconds: int, expected: str) -> Non
     assert expected == extjson.iso(milliseconds)
 
 
+def test_only_so_many_times_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extjson, "_ISO_KEPT", 3)
+    monkeypatch.setattr(extjson, "_ISO", {})
+    assert [f"1970-01-01T00:00:00.00{number}Z" for number in range(8)] == [extjson.iso(number) for number in range(8)]
+    assert 2 == len(extjson._ISO)
+
+
 @pytest.mark.parametrize("milliseconds", [extjson.FIRST_MILLISECOND - 1, extjson.LAST_MILLISECOND + 1])
 def test_a_time_without_four_digits_of_year_has_no_such_form(milliseconds: int) -> None:
     with pytest.raises(OverflowError):
