@@ -1,6 +1,7 @@
-"""The yardstick: read every document of a --jsonArray dump with ijson and write it with orjson, no mapping at all.
+"""The yardstick: read every document of a JSON dump with ijson and write it with orjson, no mapping at all.
 
-The most that a plain streaming program in Python reaches. Usage: python bench/null_transform.py DUMP OUT
+The most that a plain streaming program in Python reaches. Usage: python bench/null_transform.py DUMP OUT, where DUMP is
+an array or holds one document per line.
 """
 
 import sys
@@ -19,7 +20,9 @@ def plain(value: object) -> float:
 
 def main(dump: str, out: str) -> None:
     with open(dump, "rb") as source, open(out, "wb") as target:
-        for document in ijson.get_backend("yajl2_c").items(source, "item"):
+        in_array = source.peek(1).startswith(b"[")
+        documents = ijson.get_backend("yajl2_c").items(source, "item" if in_array else "", multiple_values=not in_array)
+        for document in documents:
             target.write(orjson.dumps(document, default=plain, option=orjson.OPT_APPEND_NEWLINE))
 
 
