@@ -156,8 +156,8 @@ def take_turns(rows: list[Row], runs: int, folder: str) -> tuple[dict[str, list[
                 if row.name in PEERS and row.name not in sums:
                     sums[row.name] = _sums(out / "jobs.ndjson")
             shutil.rmtree(out)
-    if len(set(sums.values())) > 1:
-        raise SystemExit("the peers disagree:\n" + "\n".join(f"{name}: {found}" for name, found in sums.items()))
+        if len(set(sums.values())) > 1:
+            raise SystemExit("the peers disagree:\n" + "\n".join(f"{name}: {found}" for name, found in sums.items()))
     for found in set(sums.values()):
         print(f"- each of the peers: {found}")
     return {name: turns for name, turns in taken.items() if name not in failed}, failed
