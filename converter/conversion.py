@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import InitVar, dataclass, field
-from importlib import metadata
 from pathlib import Path, PurePath
 
 from pydantic import ValidationError
@@ -14,9 +13,10 @@ from converter import checkpoint as checkpoints
 from converter import mapping, stages
 from converter.checkpoint import Checkpoint, Position, State
 from converter.dump import Document, Dump, read
-from converter.engines import Engine, Rest, engine, processors
+from converter.engines import Engine, Rest, engine, processors, this_tool
 from converter.errors import (
     CheckpointMismatch,
+    ClusterError,
     DumpError,
     Interrupted,
     OutputError,
@@ -26,7 +26,7 @@ from converter.errors import (
 )
 from converter.handoff import EXECUTABLE, bundle_files
 from converter.interruption import noticed
-from converter.manifest import Counts, FileEntry, Identity, Input, Manifest, Options, Tool, differences
+from converter.manifest import Counts, FileEntry, Identity, Input, Manifest, Options, differences
 from converter.mapping import Rejected
 from converter.outputs import CHECKPOINT, CHECKSUMS, MANIFEST, REJECTS, REPORTS, Bundle, Outputs, crash_point
 from converter.progress import Progress
@@ -48,8 +48,8 @@ def convert(request: ConvertRequest, progress: Progress) -> Summary:
     """Converts the dumps of ``request`` into the bundle ``request.out``, and keeps ``progress`` up to date.
 
     Bad documents go to the bundle's rejects. A bad run raises a ``BackfillError``: ``DumpError``, ``OutputExists``,
-    ``OutputError``, ``CheckpointMismatch``, ``TooManyRejects``, ``Interrupted``, ``UsageError``. What was converted
-    up to the last checkpoint is kept for ``resume``.
+    ``OutputError``, ``CheckpointMismatch``, ``TooManyRejects``, ``Interrupted``, ``UsageError``, ``WorkerDied``,
+    ``ClusterError``. What was converted up to the last checkpoint is kept for ``resume``.
 
     A dry run leaves no trace on the disk. With ``resume`` it refuses what ``resume`` would refuse, and then reads
     everything from the beginning: its summary is of the whole bundle too.
@@ -58,10 +58,10 @@ def convert(request: ConvertRequest, progress: Progress) -> Summary:
         raise UsageError(f"--resume can't go on: {request.way_on()}")
     try:
         with ExitStack() as stack:
-            dumps = [stack.enter_context(Dump.open(path)) for path in request.dumps]
+            dumps = [stack.enter_context(Dump.open(_path(request, path))) for path in request.dumps]
             identity = _identity(request, dumps)
             # Before the bundle is locked: the lock must end with this process, and no worker may hold it.
-            work = stack.enter_context(engine(_workers(request, dumps)))
+            work = stack.enter_context(engine(_workers(request, dumps), request.scheduler))
             begin = _rehearse if request.dry_run else _convert
             return begin(request, dumps, identity, work, progress, stack)
     except KeyboardInterrupt:
@@ -188,9 +188,9 @@ class _Run:
                         raise Interrupted(f"interrupted after {self.tally.read:,} documents; {self.request.way_on()}")
                     if self.tally.read == limit:
                         break
-        except WorkerDied as error:
+        except (WorkerDied, ClusterError) as error:
             self.save()
-            raise WorkerDied(f"{error}; {self.request.way_on()}") from error
+            raise type(error)(f"{error}; {self.request.way_on()}") from error
         except DumpError as error:
             self._refuse_changed_dumps()
             self.save()
@@ -356,7 +356,7 @@ def _identity(request: ConvertRequest, dumps: list[Dump]) -> Identity:
             )
         )
     return Identity(
-        tool=Tool(version=metadata.version("novel-backfill"), mapping=mapping.VERSION),
+        tool=this_tool(),
         options=Options(
             queue=request.queue, in_flight=request.in_flight, json_format=request.json_format, limit=request.limit
         ),
@@ -420,6 +420,11 @@ def _counts(tally: Tally) -> Counts:
         repairs=tally.repairs_by_name(),
         rejects_by_reason=tally.rejects_by_reason(),
     )
+
+
+def _path(request: ConvertRequest, path: str) -> str:
+    """As workers elsewhere know it: they have another working directory."""
+    return path if request.scheduler is None or path == "-" else os.path.abspath(path)
 
 
 def _workers(request: ConvertRequest, dumps: list[Dump]) -> int:

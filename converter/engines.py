@@ -7,22 +7,26 @@ import gc
 import multiprocessing
 import multiprocessing.connection
 import os
+import platform
 import resource
 import signal
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
+from importlib import metadata
 from time import perf_counter
 from typing import TypeVar
 
-from converter import ranges, stages
+from converter import mapping, ranges, stages
+from converter.cluster import connected
 from converter.dump import Document, Dump, Framed, Plain
-from converter.errors import DumpError, WorkerDied
+from converter.errors import ClusterError, DumpError, WorkerDied
+from converter.manifest import Tool
 from converter.ranges import Converted, Range, Separator
 from converter.shared_memory import SharedMemoryPool
 from converter.stages import Stage
@@ -44,7 +48,11 @@ BATCH_BYTES = 2 << 20
 """Bytes of documents that travel to a worker at once: enough that the way costs little, few enough to be held twice."""
 BATCH_DOCUMENTS = 64
 AHEAD = 2
-"""Batches that wait for a worker, so that none waits for a batch."""
+"""Ranges or batches that wait for a worker, so that none waits for one."""
+CLUSTER_RANGE_BYTES = 16 << 20
+"""The same for workers on other machines, where every task has a longer way to go."""
+MOST_CLUSTER_RANGES = 64
+"""Ranges whose outcomes may be in this process' memory at once, however many workers a cluster has."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -71,17 +79,32 @@ class Engine:
 
 
 @contextmanager
-def engine(workers: int) -> Iterator[Engine]:
-    """One process, or ``workers`` of them beside this one, which end with the block.
+def engine(workers: int, scheduler: str | None = None) -> Iterator[Engine]:
+    """One process, or ``workers`` of them beside this one, which end with the block; or the Dask cluster ``scheduler``.
 
-    To be entered before anything is opened or locked that a worker had better not share.
+    To be entered before anything is opened or locked that a worker had better not share. Raises ``ClusterError``.
     """
-    if workers == 1:
+    if scheduler is not None:
+        with connected(scheduler, this_tool) as cluster:
+            most = min(cluster.threads + AHEAD, MOST_CLUSTER_RANGES)
+            pool = _Workers(cluster.executor, cluster.lost, most, CLUSTER_RANGE_BYTES, here=False)
+            yield Engine(pool.run, lambda: max(pool.peak_memory, peak_memory()))
+    elif workers == 1:
         yield Engine(_in_this_process, peak_memory)
-        return
-    with _local_workers(workers) as executor:
-        pool = _Workers(executor, workers)
-        yield Engine(pool.run, lambda: max(pool.peak_memory, peak_memory()))
+    else:
+        with _local_workers(workers) as executor:
+            pool = _Workers(executor, (BrokenExecutor,), workers + AHEAD, RANGE_BYTES, here=True)
+            yield Engine(pool.run, lambda: max(pool.peak_memory, peak_memory()))
+
+
+def this_tool() -> Tool:
+    """Which program this process runs."""
+    return Tool(version=_version(), mapping=mapping.VERSION)
+
+
+@cache
+def _version() -> str:
+    return metadata.version("novel-backfill")
 
 
 @contextmanager
@@ -157,9 +180,18 @@ class _Workers:
     travels in batches of documents.
     """
 
-    def __init__(self, executor: Executor, count: int) -> None:
+    def __init__(
+        self, executor: Executor, lost: tuple[type[Exception], ...], most: int, range_bytes: int, *, here: bool
+    ) -> None:
+        """``most`` ranges or batches may be under way; ``lost`` are the exceptions that say that one won't come back.
+
+        ``here``: the workers are on this machine, so that a path means the same file to them.
+        """
         self._executor = executor
-        self._most = count + AHEAD
+        self._lost = lost
+        self._most = most
+        self._range_bytes = range_bytes
+        self._here = here
         self.peak_memory = 0
 
     def run(self, rests: Iterable[Rest], task: Task) -> Generator[Done, None, None]:
@@ -191,14 +223,14 @@ class _Workers:
         chain = _Chain(rest, rest.after, rest.offset if rest.after and rest.offset is not None else plain.start)
         index: int | None = chain.index
         # One range at least: where everything was read, nothing may follow, and nothing be missing.
-        for start in range(chain.at, max(plain.size, chain.at + 1), RANGE_BYTES):
+        for start in range(chain.at, max(plain.size, chain.at + 1), self._range_bytes):
             if chain.wrong >= MOST_WRONG:
                 # This dump's documents aren't divided as its first ones are.
                 chain.given_up = True
                 yield from self._in_batches(Rest(rest.number, rest.dump, chain.index, chain.at), task)
                 return
-            end = start + RANGE_BYTES if start + RANGE_BYTES < plain.size else None
-            piece = Range(plain, separator, start, end, index)
+            end = start + self._range_bytes
+            piece = Range(plain, separator, start, end if end < plain.size else None, index)
             index = None
             yield self._of_range(chain, piece, task, self._submit(ranges.converted, rest.number, piece, task))
 
@@ -230,7 +262,7 @@ class _Workers:
 
     def _in_batches(self, rest: Rest, task: Task) -> Iterator[Iterator[Done]]:
         try:
-            for batch in _batches(rest.dump.frames(after=rest.after, offset=rest.offset, by_place=True)):
+            for batch in _batches(rest.dump.frames(after=rest.after, offset=rest.offset, by_place=self._here)):
                 future = self._submit(_converted, rest.number, batch, task)
                 yield self._of_batch(rest.number, batch, future)
         except DumpError as error:
@@ -247,8 +279,8 @@ class _Workers:
 
     def _submit(self, work: Callable[..., Result], *arguments: object) -> "Future[Measured[Result]]":
         try:
-            future: Future[Measured[Result]] = self._executor.submit(_measured, work, *arguments)
-        except BrokenProcessPool as error:
+            future: Future[Measured[Result]] = self._executor.submit(_measured, this_tool(), work, *arguments)
+        except self._lost as error:
             # Whoever asks for the result is told, behind what was done before.
             future = Future()
             future.set_exception(error)
@@ -257,10 +289,11 @@ class _Workers:
     def _result(self, future: "Future[Measured[Result]]", what: str) -> Result:
         try:
             result, memory, seconds = future.result()
-        except BrokenProcessPool:
-            raise WorkerDied(
-                f"a worker process was killed, perhaps for want of memory, while {what} were converted"
-            ) from None
+        except self._lost:
+            how = "a worker process was killed, perhaps for want of memory,"
+            if not self._here:
+                how = "the cluster's workers were killed, or its scheduler is gone,"
+            raise WorkerDied(f"{how} while {what} were converted") from None
         self.peak_memory = max(self.peak_memory, memory)
         stages.add(seconds)
         return result
@@ -294,7 +327,10 @@ def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
 # ---------------------------------------------------------------------------------------------------- in the workers
 
 
-def _measured(work: Callable[..., Result], *arguments: object) -> Measured[Result]:
+def _measured(tool: Tool, work: Callable[..., Result], *arguments: object) -> Measured[Result]:
+    """Raises ``ClusterError`` in another program than ``tool``: a worker may join a cluster at any time."""
+    if tool != this_tool():
+        raise ClusterError(f"the worker {platform.node()} has {this_tool()}: install {tool} on all workers")
     stages.taken()  # what was booked before is not this work's
     begun = perf_counter()
     result = work(*arguments)

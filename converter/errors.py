@@ -4,9 +4,15 @@
 ``BackfillError`` is a bug of ours and keeps its traceback.
 """
 
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Self
+
+
+def masked(text: str) -> str:
+    """The text without the user and the password of any URL in it."""
+    return re.sub(r"(?<=://)[^/?#\s]*@", "****@", text)
 
 
 class BackfillError(Exception):
@@ -26,7 +32,7 @@ class DumpError(BackfillError):
 
     def __init__(self, message: str, *, path: str, offset: int | None = None, index: int | None = None) -> None:
         """``offset`` is the byte in the decompressed dump, ``index`` the 0-based document at which reading stopped."""
-        place = "standard input" if path == "-" else path
+        place = "standard input" if path == "-" else masked(path)
         if offset is not None:
             place += f", byte {offset:,}"
         if index is not None:
@@ -56,6 +62,10 @@ class CheckpointMismatch(BackfillError):
 
 class WorkerDied(BackfillError):
     """A worker process ended before its work did."""
+
+
+class ClusterError(BackfillError):
+    """The Dask cluster can't be used: nobody answers, or a worker isn't fit for the work."""
 
 
 class TooManyRejects(BackfillError):

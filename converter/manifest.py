@@ -18,6 +18,9 @@ class Tool(BaseModel, frozen=True, strict=True, extra="forbid"):
     version: str
     mapping: int
 
+    def __str__(self) -> str:
+        return f"{self.name} {self.version} with mapping {self.mapping}"
+
 
 class Options(BaseModel, frozen=True, strict=True, extra="forbid"):
     """The options that change the bundle's bytes."""

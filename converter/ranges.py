@@ -7,6 +7,7 @@ and the first begins where the dump does: by induction every accepted place is a
 nothing else: the range is done again, from its proven beginning.
 """
 
+import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice, pairwise
@@ -105,9 +106,7 @@ def _bson_separator(plain: Plain) -> Separator | None:
 def converted(number: int, piece: Range, task: Task) -> Converted:
     """The outcomes of a range of the dump ``number``. Raises ``DumpError`` where this isn't the dump that was meant."""
     plain = piece.plain
-    size = plain.origin.size()
-    if size != plain.size:
-        raise plain.origin.error(f"{size:,} bytes are seen of it here, not {plain.size:,}", offset=None)
+    _refuse_another_file(plain)
     # With what it takes to recognize an end that is the range's first place, or its last.
     base = max(piece.start - 1, 0)
     end = plain.size if piece.end is None else piece.end
@@ -126,6 +125,20 @@ def converted(number: int, piece: Range, task: Task) -> Converted:
         # Most likely this was in the middle of a document. What was read is not read again.
         at = max(found + 1, attempt.error.offset or 0)
     return Converted()
+
+
+def _refuse_another_file(plain: Plain) -> None:
+    """A worker on another machine may see another file by this name, or none."""
+    try:
+        size = plain.origin.size()
+    except DumpError as error:
+        found = error.message
+    else:
+        if size == plain.size:
+            return
+        found = f"a file of {size:,} bytes, not {plain.size:,}"
+    message = f"the worker {platform.node()} finds {found}: all workers must see the same dump under this path"
+    raise plain.origin.error(message, offset=None)
 
 
 def _end_of_document(piece: Range, data: bytes, base: int, start: int, end: int) -> int | None:

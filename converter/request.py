@@ -7,6 +7,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
+from converter.errors import masked
 from converter.progress import Mode
 
 
@@ -25,6 +26,7 @@ class ConvertRequest(BaseModel, frozen=True, strict=True, extra="forbid"):
     limit: int | None = Field(default=None, ge=0)
     batch_size: int = Field(default=5000, ge=1)
     workers: int | None = Field(default=None, ge=1, le=256)
+    scheduler: str | None = Field(default=None, pattern=r"^(tcp|tls|ucx|wss?)://[^@/?#\s]+:[0-9]+$")
     queue: str = Field(default="novel-generation", min_length=1)
     in_flight: Literal["keep", "fail"] = "keep"
     json_format: Literal["relaxed", "canonical"] = "relaxed"
@@ -42,6 +44,8 @@ class ConvertRequest(BaseModel, frozen=True, strict=True, extra="forbid"):
     def _makes_sense(self) -> Self:
         if self.resume and self.overwrite:
             raise ValueError("--resume goes on, --overwrite starts over: give only one of them")
+        if self.workers is not None and self.scheduler is not None:
+            raise ValueError("--workers are of this machine, --scheduler has others: give only one of them")
         if self.dumps.count("-") > 1:
             raise ValueError("standard input can be read only once")
         return self
@@ -71,7 +75,7 @@ class ConvertRequest(BaseModel, frozen=True, strict=True, extra="forbid"):
             value = getattr(self, name)
             if name not in ("dumps", "out", "dry_run", "resume", "overwrite") and value != option.default:
                 words.append(f"--{name.replace('_', '-')}={value}")
-        return shlex.join(words)
+        return masked(shlex.join(words))
 
 
 class FileSummary(BaseModel, frozen=True):

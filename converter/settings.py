@@ -16,7 +16,7 @@ from pydantic import BaseModel, SecretStr, ValidationError, ValidationInfo, crea
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from converter.errors import UsageError
+from converter.errors import UsageError, masked
 
 ENVIRONMENT_PREFIX = "BACKFILL_"
 
@@ -35,6 +35,7 @@ _EXPECTATIONS = {
     "less_than_equal": "must be at most {le}",
     "literal_error": "expected {expected}",
     "missing": "is required",
+    "string_pattern_mismatch": "expected something like tcp://host:8786",
     "string_too_short": "must not be empty",
     "string_unicode": "expected text in UTF-8",
 }
@@ -174,6 +175,6 @@ def read(model: type[BaseSettings], given: Mapping[str, Any], argument: str = ""
             elif name not in given and (value := os.environ.get(variable(name, fields[name]))):
                 place = variable(name, fields[name])
             secret = SecretStr in (fields[name].annotation, *get_args(fields[name].annotation))
-            shown = f", not {value[:60]!r}" if isinstance(value, str) and not secret else ""
+            shown = f", not {masked(value)[:60]!r}" if isinstance(value, str) and not secret else ""
             lines.append(f"{place}: {what}{shown}")
         raise UsageError("\n".join(lines)) from None

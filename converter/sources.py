@@ -86,7 +86,7 @@ class Origin:
         try:
             return os.stat(self.path).st_size
         except OSError as error:
-            raise self.error(f"reading failed: {error.strerror}", offset=None) from None
+            raise self.error(f"{error.strerror}", offset=None) from None
 
     def read(self, offset: int, end: int) -> bytes:
         """The bytes from ``offset`` to ``end`` of a plain file. Raises DumpError; fewer bytes if it has shrunk."""

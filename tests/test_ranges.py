@@ -33,15 +33,20 @@ class Inline(Executor):
         self.guessed = self.proven = 0
 
     def submit(self, work: Callable[..., Any], /, *arguments: Any, **options: Any) -> "Future[Any]":
-        if isinstance(arguments[2], Range):
-            self.proven += arguments[2].index is not None
-            self.guessed += arguments[2].index is None
+        piece = arguments[3]
+        if isinstance(piece, Range):
+            self.proven += piece.index is not None
+            self.guessed += piece.index is None
         future: Future[Any] = Future()
         try:
             future.set_result(work(*arguments))
         except DumpError as error:
             future.set_exception(error)
         return future
+
+
+def workers(executor: Executor, range_bytes: int) -> engines._Workers:
+    return engines._Workers(executor, (), 4, range_bytes, here=True)
 
 
 def results(run: Callable[..., Any], rests: list[Rest]) -> tuple[list[Any], str | None]:
@@ -59,7 +64,6 @@ def results(run: Callable[..., Any], rests: list[Rest]) -> tuple[list[Any], str 
 def in_ranges(data: bytes, size: int, resumed: Callable[[list[Any]], int] = lambda found: 0) -> tuple[Any, Any]:
     """What one process makes of the dump, and what several do, beginning behind so many documents."""
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched, engine(1) as one:
-        patched.setattr(engines, "RANGE_BYTES", size)
         patched.setattr(engines, "BATCH_DOCUMENTS", 2)
         path = Path(folder, "dump")
         path.write_bytes(data)
@@ -67,7 +71,7 @@ def in_ranges(data: bytes, size: int, resumed: Callable[[list[Any]], int] = lamb
             expected, error = results(one.run, [Rest(1, dump)])
             done = resumed([place for _, place, _ in expected if place is not None])
             at = expected[done - 1][1][2] if done else None
-            found = results(engines._Workers(Inline(), 2).run, [Rest(1, dump, done, at)])
+            found = results(workers(Inline(), size).run, [Rest(1, dump, done, at)])
         return (expected[done:], error), found
 
 
@@ -164,11 +168,10 @@ def counted(data: bytes, size: int, tmp_path: Path) -> tuple[int, int, int]:
     (tmp_path / "dump").write_bytes(data)
     executor = Inline()
     with pytest.MonkeyPatch.context() as patched, Dump.open(str(tmp_path / "dump")) as dump:
-        patched.setattr(engines, "RANGE_BYTES", size)
         batches: list[Any] = []
         converted = engines._converted
         patched.setattr(engines, "_converted", lambda *given: batches.append(given) or converted(*given))
-        for _ in engines._Workers(executor, 2).run([Rest(0, dump)], TASK):
+        for _ in workers(executor, size).run([Rest(0, dump)], TASK):
             pass
     return executor.guessed, executor.proven, len(batches)
 
@@ -215,10 +218,10 @@ def test_a_range_of_another_file(tmp_path: Path) -> None:
         piece = Range(dump.plain, divided, 1000, 2000)
     assert 0 < len(ranges.converted(0, piece, TASK).documents)
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(DumpError, match="bytes are seen of it here, not"):
+    with pytest.raises(DumpError, match=r"the worker .* finds a file of .* bytes, not"):
         ranges.converted(0, piece, TASK)
     path.unlink()
-    with pytest.raises(DumpError, match="No such file"):
+    with pytest.raises(DumpError, match="finds No such file"):
         ranges.converted(0, piece, TASK)
 
 

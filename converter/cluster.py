@@ -1,0 +1,80 @@
+"""Workers on other machines: a Dask cluster, by the interface that the standard library has for executors."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Executor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from converter.errors import ClusterError
+
+_SECONDS: Final = 5
+"""For the scheduler to answer, and for a first worker to be there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """An executor, how many tasks it works on at once, and the exceptions by which it says that a task was lost."""
+
+    executor: Executor
+    threads: int
+    lost: tuple[type[Exception], ...]
+
+
+@contextmanager
+def connected(scheduler: str, describe: Callable[[], Any]) -> Iterator[Cluster]:
+    """The cluster at ``scheduler``, for the time of the block. What is under way at its end is given up.
+
+    Its workers must say the same as this process when asked to ``describe`` themselves. Raises ``ClusterError`` where
+    there is no such cluster.
+    """
+    distributed = _distributed()
+    with warnings.catch_warnings():
+        # A document travels with its task where workers can't read the dump, and may be large.
+        warnings.filterwarnings("ignore", "Sending large graph", UserWarning)
+        try:
+            client = distributed.Client(scheduler, timeout=_SECONDS, set_as_default=False)
+        except (OSError, ValueError, ImportError) as error:
+            raise ClusterError(f"no Dask scheduler answers at {scheduler}: {_first_line(error)}") from None
+        try:
+            try:
+                client.wait_for_workers(1, timeout=_SECONDS)
+            except TimeoutError:
+                raise ClusterError(f"the Dask scheduler at {scheduler} has no workers: start some") from None
+            _refuse_others(client.run(describe, on_error="return"), describe())
+            executor = client.get_executor(pure=False)
+            try:
+                yield Cluster(executor, sum(client.nthreads().values()), (CancelledError, distributed.KilledWorker))
+            finally:
+                executor.shutdown(wait=False)
+        finally:
+            client.close()
+
+
+def _distributed() -> Any:
+    try:
+        import dask
+
+        # Whatever it has to say that matters ends the run, in one line.
+        quiet = dict.fromkeys(["distributed", "distributed.client", "tornado"], "critical")
+        with dask.config.set({"logging": quiet}):
+            import distributed
+    except ImportError:
+        raise ClusterError("--scheduler needs Dask: pip install 'novel-backfill[cluster]'") from None
+    return distributed
+
+
+def _refuse_others(found: dict[str, Any], wanted: Any) -> None:
+    for worker, said in sorted(found.items()):
+        if isinstance(said, BaseException):
+            raise ClusterError(
+                f"the worker at {worker} has no such novel-backfill ({_first_line(said)}): "
+                f"install {wanted} on all workers"
+            )
+        if said != wanted:
+            raise ClusterError(f"the worker at {worker} has {said}: install {wanted} on all workers")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,181 @@
+"""A Dask cluster must make the same bundle as one process, and fail as well as one."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from converter import engines, mapping
+from converter.conversion import ConvertRequest, convert
+from converter.errors import ClusterError
+from converter.fixtures import FixtureRequest, write_fixture
+from converter.manifest import Tool
+from converter.progress import Progress
+from tests.small_dumps import DIALECTS, bundle, failure, job, jobs, write_dump
+
+pytest.importorskip("distributed", reason="the extra cluster is not installed")
+
+SCRIPT = Path(__file__).parent / "stand_ins" / "cluster.py"
+
+
+@dataclass
+class Running:
+    """A cluster of two processes, and the process that started them."""
+
+    scheduler: str
+    workers: list[int]
+    process: "subprocess.Popen[str]"
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Running]:
+    process = subprocess.Popen(
+        [sys.executable, SCRIPT],
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    scheduler, *workers = process.stdout.readline().split()
+    yield Running(scheduler, [int(worker) for worker in workers], process)
+    process.stdin.close()
+    process.wait()
+    process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def dump(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Large enough for several ranges."""
+    path = tmp_path_factory.mktemp("dump") / "jobs.json"
+    write_fixture(FixtureRequest(size="large", out=str(path), jobs=150))
+    assert path.stat().st_size > 3 * engines.CLUSTER_RANGE_BYTES
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def expected(dump: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return converted((dump,), tmp_path_factory.mktemp("whole") / "out", workers=1)
+
+
+def converted(dumps: tuple[str, ...], out: Path, **options: Any) -> dict[str, Any]:
+    convert(ConvertRequest(dumps=dumps, out=str(out), **options), Progress())
+    return bundle(out)
+
+
+def start(dump: str, out: Path, scheduler: str, *more: str) -> "subprocess.Popen[str]":
+    words = ["convert", dump, f"--out={out}", f"--scheduler={scheduler}", "--batch-size=5", "--progress=none", *more]
+    return subprocess.Popen([sys.executable, "-m", "converter", *words], stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_first_documents(running: "subprocess.Popen[str]", out: Path) -> None:
+    jobs = out / "novel_jobs.ndjson.partial"
+    while running.poll() is None and not (jobs.exists() and jobs.stat().st_size > 2_000_000):
+        time.sleep(0.01)
+
+
+def finished(running: "subprocess.Popen[str]") -> str:
+    """What it wrote to standard error."""
+    _, errors = running.communicate()
+    return errors
+
+
+def test_the_same_bundle(cluster: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From dumps of every kind, in one run, with a relative path."""
+    monkeypatch.setattr(engines, "CLUSTER_RANGE_BYTES", 5000)
+    monkeypatch.chdir(tmp_path)
+    dumps = tuple(write_dump(Path(f"{dialect}.dump"), jobs(40), dialect) for dialect in DIALECTS)
+    more = Path("more.json")
+    write_dump(more, [job(number) for number in range(100, 140)])
+    dumps = (*dumps, str(more))
+    for limit in (None, 50):
+        one = converted(dumps, tmp_path / f"one {limit}", workers=1, limit=limit)
+        assert one == converted(dumps, tmp_path / f"two {limit}", scheduler=cluster.scheduler, limit=limit)
+
+
+def test_a_worker_that_is_killed(cluster: Running, dump: str, expected: dict[str, Any], tmp_path: Path) -> None:
+    """Dask gives its range to another."""
+    out = tmp_path / "out"
+    running = start(dump, out, cluster.scheduler)
+    wait_for_first_documents(running, out)
+    os.kill(cluster.workers[0], signal.SIGKILL)
+    assert "" == finished(running)
+    assert expected == bundle(out)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_interrupted(
+    number: signal.Signals, cluster: Running, dump: str, expected: dict[str, Any], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    running = start(dump, out, cluster.scheduler)
+    wait_for_first_documents(running, out)
+    running.send_signal(number)
+    errors = finished(running)
+    if number == signal.SIGINT:
+        assert 130 == running.returncode
+        assert 1 == errors.count("\n"), errors
+        assert f"--resume --batch-size=5 --scheduler={cluster.scheduler}" in errors
+    assert not (out / "manifest.json").exists()
+    assert "" == finished(start(dump, out, cluster.scheduler, "--resume"))
+    assert expected == bundle(out)
+
+
+def test_a_scheduler_that_dies(cluster: Running, dump: str, expected: dict[str, Any], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    running = start(dump, out, cluster.scheduler)
+    wait_for_first_documents(running, out)
+    cluster.process.kill()
+    errors = finished(running)
+    assert 1 == running.returncode
+    assert 1 == errors.count("\n"), errors
+    assert "its scheduler is gone, while bytes" in errors
+    assert expected == converted((dump,), out, resume=True, workers=1)
+
+
+def test_nobody_answers(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    running = start(write_dump(tmp_path / "dump", jobs(3)), out, "tcp://127.0.0.1:9")
+    errors = finished(running)
+    assert 1 == running.returncode
+    assert 1 == errors.count("\n"), errors
+    assert errors.startswith("novel-backfill: no Dask scheduler answers at tcp://127.0.0.1:9: ")
+    assert not out.exists()
+
+
+def test_no_password_is_shown(tmp_path: Path) -> None:
+    running = start(write_dump(tmp_path / "dump", jobs(3)), tmp_path / "out", "tcp://me:secret@127.0.0.1:9")
+    errors = finished(running)
+    assert 2 == running.returncode
+    assert "--scheduler: expected something like tcp://host:8786" in errors
+    assert "secret" not in errors
+
+
+def test_without_dask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    dump = write_dump(tmp_path / "dump", jobs(3))
+    error = failure(lambda: converted((dump,), tmp_path / "out", scheduler="tcp://127.0.0.1:9"))
+    assert "--scheduler needs Dask: pip install 'novel-backfill[cluster]'" == str(error)
+
+
+def test_workers_of_another_version(cluster: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dump = write_dump(tmp_path / "dump", jobs(3))
+    theirs = engines.this_tool()
+    monkeypatch.setattr(mapping, "VERSION", 99)
+    error = failure(lambda: converted((dump,), tmp_path / "out", scheduler=cluster.scheduler))
+    assert isinstance(error, ClusterError)
+    assert f" has {theirs}: install novel-backfill {theirs.version} with mapping 99 on all workers" in str(error)
+
+
+def test_a_worker_of_another_version_that_joins_later() -> None:
+    with pytest.raises(ClusterError, match=r"has novel-backfill .* install novel-backfill 0 with mapping 0 on all"):
+        engines._measured(Tool(version="0", mapping=0), int)
