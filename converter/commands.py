@@ -183,6 +183,10 @@ COMMANDS = {
             "batch_size": ("N", "documents between two checkpoints"),
             "workers": ("N", "processes that convert (default: the processors there are, 1 for a small dump)"),
             "scheduler": ("URL", "a Dask cluster that converts instead, tcp://host:8786; needs the extra cluster"),
+            "reader": (
+                "",
+                "what reads JSON: the fast lane where it can, or ijson alone; the bytes are the same",
+            ),
             "queue": ("NAME", "the field queue of every job"),
             "in_flight": ("", "jobs that had not ended: keep them, or fail them with a record that says why"),
             "json_format": ("", "Extended JSON of the four files"),

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import InitVar, dataclass, field
@@ -58,7 +59,7 @@ def convert(request: ConvertRequest, progress: Progress) -> Summary:
         raise UsageError(f"--resume can't go on: {request.way_on()}")
     try:
         with ExitStack() as stack:
-            dumps = [stack.enter_context(Dump.open(_path(request, path))) for path in request.dumps]
+            dumps = [stack.enter_context(_open(request, path)) for path in request.dumps]
             identity = _identity(request, dumps)
             # Before the bundle is locked: the lock must end with this process, and no worker may hold it.
             work = stack.enter_context(engine(_workers(request, dumps), request.scheduler))
@@ -151,6 +152,7 @@ class _Run:
     tally: Tally = field(init=False)
     task: Task = field(init=False)
     _last: tuple[int, Document] | None = None  # the number of its dump, and the document done last
+    _readers: Counter[str] = field(default_factory=Counter)
     _before: int = 0  # bytes of the dumps before that
     _stamps: list[tuple[int, int, int] | None] = field(init=False)
     _begun: tuple[float, int, int] = field(init=False)  # the clock, documents and bytes when this process took over
@@ -256,6 +258,7 @@ class _Run:
             peak_memory_bytes=self.engine.peak_memory(),
             workers=_workers(self.request, self.dumps),
             stages=stages.taken(),
+            readers=self._readers,
         )
 
     def _rests(self) -> Iterator[Rest]:
@@ -302,6 +305,7 @@ class _Run:
             self.tally.add(result.counted)
         stages.lap("count", begun)
         self._last = number, document
+        self._readers[result.reader] += 1
         self.progress.advance(
             done_bytes=self._before + self._bytes_done(number, document),
             documents=self.tally.read,
@@ -422,9 +426,10 @@ def _counts(tally: Tally) -> Counts:
     )
 
 
-def _path(request: ConvertRequest, path: str) -> str:
-    """As workers elsewhere know it: they have another working directory."""
-    return path if request.scheduler is None or path == "-" else os.path.abspath(path)
+def _open(request: ConvertRequest, path: str) -> Dump:
+    # Workers elsewhere have another working directory.
+    known = path if request.scheduler is None or path == "-" else os.path.abspath(path)
+    return Dump.open(known, reader=request.reader)
 
 
 def _workers(request: ConvertRequest, dumps: list[Dump]) -> int:

@@ -11,7 +11,7 @@ import contextlib
 import io
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
@@ -42,6 +42,7 @@ except ImportError:
 
 Dialect = Literal["json-array", "json-lines", "bson"]
 Reader = Literal["auto", "ijson"]
+ReadBy = Literal["fastlane", "ijson", "bson"]
 Framing = Literal["data", "place"]
 """What a frame carries: the document's bytes, or where they stand in the file."""
 Reason = Literal["nested-too-deep", "document-too-large", "number-too-long"]
@@ -92,6 +93,7 @@ class RawDocument:
     value: object
     surrogates: int = 0
     not_utf8: int = 0
+    reader: ReadBy = field(default="ijson", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,10 @@ class Unreadable:
     detail: str
     raw: bytes
     in_bson: bool = False
+
+    @property
+    def reader(self) -> ReadBy:
+        return "bson" if self.in_bson else "ijson"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +139,7 @@ def read(document: Document) -> RawDocument | Unreadable:
         return _bson_document(place, data, document.origin)
     value = fastlane.read(data)
     if value is not None:
-        return RawDocument(*place, value)
+        return RawDocument(*place, value, reader="fastlane")
     text = Text(iter([data]), document.offset or 0)
     reader = _JsonReader(document.origin, text, in_array=False, fast=False, framing=None, index=document.index, after=0)
     text.skip_white()
@@ -357,7 +363,7 @@ def _bson_document(place: tuple[int, int | None, int | None], data: bytes, origi
         raise origin.error(problem, offset=place[1], index=place[0]) from None
     if _deeper_than(MAX_DEPTH, value):
         return Unreadable(*place, "nested-too-deep", _TOO_DEEP, data, in_bson=True)
-    return RawDocument(*place, value, not_utf8=not_utf8)
+    return RawDocument(*place, value, not_utf8=not_utf8, reader="bson")
 
 
 def _deeper_than(depth: int, value: object) -> bool:
@@ -508,7 +514,7 @@ class _JsonReader:
             return None
         text.take(len(document))
         self.read_fast += 1
-        return RawDocument(self._index, *self._places(start), value)
+        return RawDocument(self._index, *self._places(start), value, reader="fastlane")
 
     def read_object(self) -> RawDocument | Unreadable:
         self._start = start = self._text.offset

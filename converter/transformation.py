@@ -17,7 +17,7 @@ import orjson
 from bson import Binary, ObjectId
 
 from converter import contracts, extjson, mapping
-from converter.dump import Framed, RawDocument, Unreadable, read
+from converter.dump import Framed, RawDocument, ReadBy, Unreadable, read
 from converter.mapping import Converted, Rejected, map_job
 from converter.report.tally import Counted, counted
 from converter.stages import lap
@@ -52,17 +52,22 @@ class Accepted:
     blocks: list[tuple[str, bytes, int]]
     """Collection, its lines in one piece, how many they are."""
     counted: Counted
+    reader: ReadBy
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         """Its lines may travel apart from the rest: https://docs.python.org/3/library/pickle.html#out-of-band-buffers."""
         blocks = [(name, PickleBuffer(lines) if protocol >= 5 else lines, count) for name, lines, count in self.blocks]
-        return _accepted, (self.job_id, self.identities, blocks, self.counted)
+        return _accepted, (self.job_id, self.identities, blocks, self.counted, self.reader)
 
 
 def _accepted(
-    job_id: str, identities: tuple[bytes, bytes], blocks: list[tuple[str, PickleBuffer | bytes, int]], counted: Counted
+    job_id: str,
+    identities: tuple[bytes, bytes],
+    blocks: list[tuple[str, PickleBuffer | bytes, int]],
+    counted: Counted,
+    reader: ReadBy,
 ) -> Accepted:
-    return Accepted(job_id, identities, [(name, bytes(lines), count) for name, lines, count in blocks], counted)
+    return Accepted(job_id, identities, [(name, bytes(lines), count) for name, lines, count in blocks], counted, reader)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,7 @@ class Refused:
 
     rejected: Rejected
     line: bytes
+    reader: ReadBy
 
 
 def outcome(number: int, document: Framed | RawDocument | Unreadable, task: Task) -> Accepted | Refused:
@@ -94,7 +100,7 @@ def outcome(number: int, document: Framed | RawDocument | Unreadable, task: Task
     job_id = result.converted.job_id
     identity: ObjectId = result.converted.documents["novel_jobs"][0]["_id"]
     identities = b"jobId " + job_id.encode("utf-8", "surrogatepass"), b"_id " + identity.binary
-    accepted = Accepted(job_id, identities, _blocks(result.lines), count)
+    accepted = Accepted(job_id, identities, _blocks(result.lines), count, raw.reader)
     lap("count", begun)
     return accepted
 
@@ -134,7 +140,7 @@ def refused(number: int, raw: RawDocument | Unreadable, rejected: Rejected, task
     if rejected.job_id is not None:
         head["jobId"] = rejected.job_id
     head |= {"reason": rejected.reason, "detail": rejected.detail}
-    return Refused(rejected, orjson.dumps(head)[:-1] + b',"document":' + _document(raw) + b"}\n")
+    return Refused(rejected, orjson.dumps(head)[:-1] + b',"document":' + _document(raw) + b"}\n", raw.reader)
 
 
 _INDEX = re.compile(rb'"index":[0-9]+')

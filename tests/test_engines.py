@@ -1,6 +1,7 @@
 """Several processes must make the same bundle as one, and fail as well as one."""
 
 import gzip
+import json
 import os
 import random
 import signal
@@ -66,6 +67,36 @@ def test_several_dumps_with_rejects(dump: str, tmp_path: Path) -> None:
     for limit in (None, 0, 60, 62, 100):
         one = converted(dumps, tmp_path / f"one {limit}", workers=1, limit=limit)
         assert one == converted(dumps, tmp_path / f"two {limit}", workers=2, limit=limit)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    ("name", "reader", "expected"),
+    [
+        ("relaxed", "auto", {"fastlane": 58, "ijson": 2}),
+        ("relaxed", "ijson", {"ijson": 60}),
+        ("odd", "auto", {"fastlane": 59, "ijson": 4}),
+        ("odd", "ijson", {"ijson": 63}),
+        ("bson", "auto", {"bson": 60}),
+        ("gzip", "auto", {"fastlane": 58, "ijson": 2}),
+        ("gzip", "ijson", {"ijson": 60}),
+    ],
+)
+def test_which_reader_read_what(
+    name: str, reader: str, expected: dict[str, int], workers: int, dump: str, tmp_path: Path
+) -> None:
+    path, data = tmp_path / "jobs", Path(dump).read_bytes()
+    if name == "bson":
+        fixture(path, bson=True)
+    else:
+        odd = b',{"no": "job"},[],1' if name == "odd" else b""
+        data = data.rstrip()[:-1] + odd + b"]"
+        path.write_bytes(gzip.compress(data) if name == "gzip" else data)
+    out = tmp_path / "out"
+    convert(ConvertRequest(dumps=(str(path),), out=str(out), workers=workers, reader=reader), Progress())
+    assert expected == json.loads((out / "report.json").read_bytes())["run"]["readers"]
+    if reader == "ijson":
+        assert converted((str(path),), tmp_path / "auto", workers=1) == bundle(out)
 
 
 def test_a_dry_run(dump: str, tmp_path: Path) -> None:

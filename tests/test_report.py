@@ -112,6 +112,7 @@ def test_run_figures() -> None:
             "checkpoint": 0.0,
             "other": 0.125,
         },
+        "readers": {},
     }
     assert expected == report()["run"]
 

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from converter.contracts import MAX_BYTES
@@ -50,6 +50,8 @@ class Facts:
     """Processes that converted: 1 for one that did everything, else that many beside the one that wrote."""
     stages: Mapping[Stage, float]
     """Seconds of work by stage, of all these processes together."""
+    readers: Mapping[str, int] = field(default_factory=dict)
+    """Documents that each reader read in that time: ``fastlane``, ``ijson``, ``bson``."""
 
 
 def report_json(tally: Tally, facts: Facts) -> dict[str, Any]:
@@ -163,4 +165,5 @@ def _run(facts: Facts) -> dict[str, Any]:
         "peak_memory_bytes": facts.peak_memory_bytes,
         "workers": facts.workers,
         "stages": {stage: facts.stages.get(stage, 0.0) for stage in STAGES} | {"other": other},
+        "readers": dict(sorted(facts.readers.items())),
     }
