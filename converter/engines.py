@@ -30,7 +30,7 @@ from converter.manifest import Tool
 from converter.ranges import Converted, Range, Separator
 from converter.shared_memory import SharedMemoryPool
 from converter.stages import Stage
-from converter.transformation import Accepted, Refused, Task, outcome, refused_at
+from converter.transformation import Accepted, Refused, Task, moved, outcome
 
 Result = TypeVar("Result")
 Measured = tuple[Result, int, dict[Stage, float]]
@@ -246,16 +246,17 @@ class _Workers:
         if found.began != chain.at:
             proven = replace(piece, start=chain.at, index=chain.index)
             found = self._result(self._submit(ranges.converted, number, proven, task), proven.words())
-        begun = chain.index
+        # Where it was proven it begins with the dump or elsewhere, as it does where it wasn't.
+        shift = chain.index - min(chain.index, 1)
         for start, end, result in found.documents:
             document = Framed(chain.index, start, end, None, plain.dialect == "bson", plain.origin)
-            yield number, document, result if isinstance(result, Accepted) else refused_at(chain.index, result)
+            if isinstance(result, Refused):
+                result = replace(result, line=moved(result.line, shift))
+            yield number, document, result
             chain.index += 1
             chain.at = end
         if found.error is not None:
-            error = found.error
-            index = None if error.index is None else error.index + begun - min(begun, 1)
-            raise DumpError(error.message, path=error.path, offset=error.offset, index=index)
+            raise found.error.moved(shift)
         chain.complete = found.complete
 
     # ------------------------------------------------------------------------------------------------------ batches

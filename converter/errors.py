@@ -43,6 +43,11 @@ class DumpError(BackfillError):
         self.offset = offset
         self.index = index
 
+    def moved(self, by: int) -> Self:
+        """The same, so many documents further on."""
+        index = None if self.index is None else self.index + by
+        return type(self)(self.message, path=self.path, offset=self.offset, index=index)
+
     def __reduce__(self) -> tuple[Callable[..., Self], tuple[str]]:
         """An error may have to travel between processes, and pickle knows nothing of keywords."""
         return partial(type(self), path=self.path, offset=self.offset, index=self.index), (self.message,)

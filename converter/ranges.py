@@ -8,10 +8,10 @@ nothing else: the range is done again, from its proven beginning.
 """
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice, pairwise
-from typing import Final
+from typing import Final, TypeVar
 
 from converter.dump import MAX_BSON_BYTES, Document, Dump, Plain
 from converter.errors import DumpError
@@ -20,8 +20,9 @@ from converter.transformation import Accepted, Refused, Task, outcome
 FURTHER: Final = 4
 """How many times its own length a range may be read on behind its end, for its last document, unless it is proven."""
 
-_PIECE: Final = 256 * 1024
-"""Bytes read at once behind a range's end: its last document seldom needs more than a few of these."""
+_PIECE: Final = 2 << 20
+_PIECE_BEHIND: Final = 256 << 10
+"""Bytes read at once: within a range, and behind its end, where its last document seldom needs more than a few."""
 _LEARNED_FROM: Final = 16
 _LONGEST_KEY: Final = 256
 _ATTEMPTS: Final = 16
@@ -42,26 +43,35 @@ class Range:
     """Documents of a dump: those that follow a place from ``start`` on and before ``end`` at which a document ends."""
 
     plain: Plain
-    separator: Separator
+    separator: Separator | None
     start: int
     end: int | None
     """None for the last range, which goes on to the dump's end and proves that it is one."""
     index: int | None = None
     """How many documents are before ``start``, which then is proven; None where a beginning is to be looked for."""
 
+    @property
+    def first_index(self) -> int:
+        """From which its documents are counted: 0 where the dump begins, else 1: who knows how many are before?"""
+        return 0 if self.index == 0 else 1
+
     def words(self) -> str:
         end = self.plain.size if self.end is None else self.end
         return f"bytes {self.start:,} to {end:,} of {self.plain.origin.path}"
 
 
+Found = TypeVar("Found")
+Outcome = tuple[int, int, Accepted | Refused]
+"""Where a document begins and ends, and what became of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """What became of the documents of a range."""
+    """What became of the documents of a range, whose indexes are counted from its ``first_index``."""
 
     began: int | None = None
     """None: no beginning was found."""
-    documents: tuple[tuple[int, int, Accepted | Refused], ...] = ()
-    """Where each begins and ends, and its outcome. Indexes in it count from 1, but from 0 where the dump begins."""
+    documents: tuple[Outcome, ...] = ()
     complete: bool = False
     """Nothing follows but the end of the dump."""
     error: DumpError | None = None
@@ -69,7 +79,7 @@ class Converted:
 
 
 def separator(dump: Dump) -> Separator | None:
-    """What divides the documents of ``dump``, learned from its first ones; None if it can't be done in ranges."""
+    """What divides the documents of ``dump``, learned from its first ones; None if no range of it could be begun."""
     plain = dump.plain
     if plain is None:
         return None
@@ -105,26 +115,47 @@ def _bson_separator(plain: Plain) -> Separator | None:
 
 def converted(number: int, piece: Range, task: Task) -> Converted:
     """The outcomes of a range of the dump ``number``. Raises ``DumpError`` where this isn't the dump that was meant."""
+
+    def attempt(began: int, outcomes: Iterator[Outcome]) -> tuple[Converted, DumpError | None]:
+        documents: list[Outcome] = []
+        error = None
+        try:
+            documents.extend(outcomes)
+        except DumpError as found:
+            error = found
+        complete = error is None and (not documents or piece.end is None or documents[-1][1] < piece.end)
+        return Converted(began, tuple(documents), complete, error), error
+
+    return begun(number, piece, task, attempt) or Converted()
+
+
+def begun(
+    number: int,
+    piece: Range,
+    task: Task,
+    attempt: Callable[[int, Iterator[Outcome]], tuple[Found, DumpError | None]],
+) -> Found | None:
+    """What ``attempt`` makes of the outcomes from the range's beginning on. None if no beginning is found.
+
+    Where it isn't proven, an attempt that ends with an error is repeated from the next place that looks like one.
+    """
     plain = piece.plain
     _refuse_another_file(plain)
-    # With what it takes to recognize an end that is the range's first place, or its last.
-    base = max(piece.start - 1, 0)
     end = plain.size if piece.end is None else piece.end
-    data = plain.origin.read(base, end + len(piece.separator.text) + abs(piece.separator.end))
     if piece.index is not None:
-        return _attempt(number, piece, piece.start, min(piece.index, 1), data[piece.start - base :], plain.size, task)
+        return attempt(piece.start, _outcomes(number, piece, piece.start, plain.size, task))[0]
     limit = min(plain.size, end + FURTHER * (end - piece.start))
     at = piece.start
     for _ in range(_ATTEMPTS):
-        found = _end_of_document(piece, data, base, at, end)
-        if found is None:
+        began = _end_of_document(piece, at, end)
+        if began is None:
             break
-        attempt = _attempt(number, piece, found, 1, data[found - base :], limit, task)
-        if attempt.error is None:
-            return attempt
+        found, error = attempt(began, _outcomes(number, piece, began, limit, task))
+        if error is None:
+            return found
         # Most likely this was in the middle of a document. What was read is not read again.
-        at = max(found + 1, attempt.error.offset or 0)
-    return Converted()
+        at = max(began + 1, error.offset or 0)
+    return None
 
 
 def _refuse_another_file(plain: Plain) -> None:
@@ -141,41 +172,41 @@ def _refuse_another_file(plain: Plain) -> None:
     raise plain.origin.error(message, offset=None)
 
 
-def _end_of_document(piece: Range, data: bytes, base: int, start: int, end: int) -> int | None:
-    """The first place from ``start`` on, before ``end``, where a document seems to end. ``data`` begins at ``base``."""
+def _end_of_document(piece: Range, start: int, end: int) -> int | None:
+    """The first place from ``start`` on, and before ``end``, where a document seems to end."""
+    assert piece.separator is not None
     text, ahead = piece.separator.text, piece.separator.end
-    place = data.find(text, max(start - ahead - base, 0))
-    while place >= 0 and base + place + ahead < end:
-        found = base + place + ahead
-        if piece.plain.dialect != "bson" or _may_be_bson(piece.plain, data, base, found):
-            return found
-        place = data.find(text, place + 1)
+    while start < end:
+        stop = min(start + _PIECE_BEHIND, end)
+        # With what it takes to recognize an end that is the first place, or the last.
+        base = max(start - 1, 0)
+        data = piece.plain.origin.read(base, stop + len(text) + abs(ahead))
+        place = data.find(text, max(start - ahead - base, 0))
+        while place >= 0 and base + place + ahead < stop:
+            found = base + place + ahead
+            if piece.plain.dialect != "bson" or _may_be_bson(piece.plain, data[place - 5 : place], found):
+                return found
+            place = data.find(text, place + 1)
+        start = stop
     return None
 
 
-def _may_be_bson(plain: Plain, data: bytes, base: int, start: int) -> bool:
+def _may_be_bson(plain: Plain, before: bytes, start: int) -> bool:
     """Whether a document may begin there: one ends before, and the length leads to the end of this one."""
-    length = int.from_bytes(data[start - base : start - base + 4], "little")
+    length = int.from_bytes(before[1:], "little")
     end = start + length
-    if not 5 <= length <= MAX_BSON_BYTES or end > plain.size or data[start - base - 1] != 0:
+    if before[0] != 0 or not 5 <= length <= MAX_BSON_BYTES or end > plain.size:
         return False
-    last = end - base - 1
-    return (data[last : last + 1] if last < len(data) else plain.origin.read(end - 1, end)) == b"\0"
+    return plain.origin.read(end - 1, end) == b"\0"
 
 
-def _attempt(number: int, piece: Range, at: int, index: int, data: bytes, limit: int, task: Task) -> Converted:
-    """The outcomes from ``at`` on, of which ``data`` is the beginning; no byte from ``limit`` on is read."""
-    documents = []
-    chunks = _chunks(piece.plain, at, data, limit)
-    try:
-        for document in piece.plain.documents(chunks, at=at, index=index):
-            start, end = _place(document)
-            documents.append((start, end, outcome(number, document, task)))
-            if piece.end is not None and end >= piece.end:
-                return Converted(at, tuple(documents))
-    except DumpError as error:
-        return Converted(at, tuple(documents), error=error)
-    return Converted(at, tuple(documents), complete=True)
+def _outcomes(number: int, piece: Range, at: int, limit: int, task: Task) -> Iterator[Outcome]:
+    """Those from ``at`` on. No byte from ``limit`` on is read."""
+    for document in piece.plain.documents(_chunks(piece, at, limit), at=at, index=piece.first_index):
+        start, end = _place(document)
+        yield start, end, outcome(number, document, task)
+        if piece.end is not None and end >= piece.end:
+            return
 
 
 def _place(document: Document) -> tuple[int, int]:
@@ -184,10 +215,14 @@ def _place(document: Document) -> tuple[int, int]:
     return document.offset, document.end
 
 
-def _chunks(plain: Plain, at: int, data: bytes, limit: int) -> Iterator[bytes]:
-    while data:
+def _chunks(piece: Range, at: int, limit: int) -> Iterator[bytes]:
+    plain = piece.plain
+    end = plain.size if piece.end is None else piece.end
+    while at < limit:
+        data = plain.origin.read(at, min(at + _PIECE, end) if at < end else min(at + _PIECE_BEHIND, limit))
+        if not data:
+            break
         yield data
         at += len(data)
-        data = plain.origin.read(at, min(at + _PIECE, limit))
     if at < plain.size:
         raise plain.origin.error("too far behind the end of the range", offset=at)

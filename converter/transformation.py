@@ -5,7 +5,7 @@ It needs nothing but the document and the task, so it can be done in this proces
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from pickle import PickleBuffer
@@ -143,13 +143,13 @@ def refused(number: int, raw: RawDocument | Unreadable, rejected: Rejected, task
     return Refused(rejected, orjson.dumps(head)[:-1] + b',"document":' + _document(raw) + b"}\n", raw.reader)
 
 
-_INDEX = re.compile(rb'"index":[0-9]+')
+_INDEX = re.compile(rb'"index":([0-9]+)')
 
 
-def refused_at(index: int, refusal: Refused) -> Refused:
-    """The reject of a document that turned out to have that index."""
+def moved(line: bytes, by: int) -> bytes:
+    """The line of a reject whose document turned out to have so many more before it."""
     # Nothing before it can look like it: in the dump's name a quote is escaped.
-    return replace(refusal, line=_INDEX.sub(b'"index":%d' % index, refusal.line, count=1))
+    return _INDEX.sub(lambda index: b'"index":%d' % (int(index[1]) + by), line, count=1)
 
 
 def _document(raw: RawDocument | Unreadable) -> bytes:
