@@ -66,6 +66,7 @@ class Checkpoint:
         """Opens the file, or makes it. With None there is none: ``--dry-run`` forgets everything at its end."""
         self._path = path
         self._sum = 0  # of all rows of identities, whatever their order
+        self._committed = 0  # the same, of those that are committed
         with self._guarded():
             if path is not None:
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -113,6 +114,7 @@ class Checkpoint:
                     self._sum ^= _row_sum(*row)
                 if damage != "ok" or saved["identities"] != self._sum:
                     raise ValueError("identities")
+                self._committed = self._sum
                 self._database.execute(_DURABLE)
                 self._database.execute("BEGIN")
                 self._save(
@@ -129,6 +131,14 @@ class Checkpoint:
             self._save("identities", json.dumps(self._sum))
             self._database.execute("COMMIT")
             self._database.execute("BEGIN")
+        self._committed = self._sum
+
+    def undo(self) -> None:
+        """Forgets all identities since the last commit."""
+        with self._guarded():
+            self._database.execute("ROLLBACK")
+            self._database.execute("BEGIN")
+        self._sum = self._committed
 
     def first_seen(self, identities: tuple[bytes, bytes], dump: int, document: int) -> tuple[int, int] | None:
         """Where a job with either identity was before, as (dump, document); None for a new one, now remembered.

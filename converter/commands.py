@@ -190,6 +190,7 @@ COMMANDS = {
             "queue": ("NAME", "the field queue of every job"),
             "in_flight": ("", "jobs that had not ended: keep them, or fail them with a record that says why"),
             "json_format": ("", "Extended JSON of the four files"),
+            "parts": ("", "the workers write the files, in parts: where one process can't write fast enough"),
             "max_rejects": ("N", "end the run at more rejects than this: a number, or a share such as 1.5%"),
             "progress": ("", "how progress is shown on standard error"),
             "json_": ("", "print the summary as one JSON object"),

@@ -11,10 +11,10 @@ from pathlib import Path, PurePath
 from pydantic import ValidationError
 
 from converter import checkpoint as checkpoints
-from converter import mapping, stages
+from converter import mapping, parts, stages
 from converter.checkpoint import Checkpoint, Position, State
 from converter.dump import Document, Dump, read
-from converter.engines import Engine, Rest, engine, processors, this_tool
+from converter.engines import Engine, Rest, Written, engine, processors, this_tool
 from converter.errors import (
     CheckpointMismatch,
     ClusterError,
@@ -26,16 +26,17 @@ from converter.errors import (
     WorkerDied,
 )
 from converter.handoff import EXECUTABLE, bundle_files
-from converter.interruption import noticed
+from converter.interruption import Interruption, noticed
 from converter.manifest import Counts, FileEntry, Identity, Input, Manifest, Options, differences
 from converter.mapping import Rejected
 from converter.outputs import CHECKPOINT, CHECKSUMS, MANIFEST, REJECTS, REPORTS, Bundle, Outputs, crash_point
+from converter.parts import Part
 from converter.progress import Progress
 from converter.report import Facts, report_json
 from converter.report.files import report_files
 from converter.report.tally import Tally
 from converter.request import ConvertRequest, FileSummary, Summary
-from converter.transformation import Accepted, Refused, Task, refused
+from converter.transformation import Accepted, Refused, Task, moved, refused
 
 CHECKPOINT_BYTES = 64 << 20
 """Bytes of output after which a checkpoint is due, however few the documents."""
@@ -60,6 +61,9 @@ def convert(request: ConvertRequest, progress: Progress) -> Summary:
     try:
         with ExitStack() as stack:
             dumps = [stack.enter_context(_open(request, path)) for path in request.dumps]
+            for dump in dumps if request.parts else ():
+                if dump.plain is None:
+                    raise DumpError("--parts needs a plain file: unpack it, or do without --parts", path=dump.path)
             identity = _identity(request, dumps)
             # Before the bundle is locked: the lock must end with this process, and no worker may hold it.
             work = stack.enter_context(engine(_workers(request, dumps), request.scheduler))
@@ -85,7 +89,7 @@ def _convert(
             bundle.refuse_existing(resume=request.resume)
         try:
             bundle.clear()
-            outputs = stack.enter_context(Outputs.start(bundle.folder))
+            outputs = stack.enter_context(Outputs.start(bundle.folder, parts=request.parts))
             state = _beginning(dumps, outputs)
             checkpoint = stack.enter_context(Checkpoint(path))
             checkpoint.create(identity, state)
@@ -170,26 +174,11 @@ class _Run:
         """Converts all documents that are left, and makes a checkpoint every now and then."""
         sizes = [dump.size for dump in self.dumps]
         self.progress.total_bytes = None if None in sizes else sum(size for size in sizes if size is not None)
-        unsaved, saved_bytes = 0, self.outputs.bytes
         self._judge_rejects()
-        limit = self.request.limit
+        in_parts = self.request.parts and not self.request.dry_run
         try:
-            with noticed() as interruption, closing(self.engine.run(self._rests(), self.task)) as outcomes:
-                for number, document, result in outcomes if limit is None or self.tally.read < limit else ():
-                    if document is None or result is None:
-                        self._finish_dump(number)
-                        continue
-                    self._take(number, document, result)
-                    unsaved += 1
-                    if unsaved == self.request.batch_size or self.outputs.bytes - saved_bytes >= CHECKPOINT_BYTES:
-                        self.save()
-                        unsaved, saved_bytes = 0, self.outputs.bytes
-                    self._judge_rejects()
-                    if interruption.requested:
-                        self.save()
-                        raise Interrupted(f"interrupted after {self.tally.read:,} documents; {self.request.way_on()}")
-                    if self.tally.read == limit:
-                        break
+            with noticed() as interruption:
+                (self._convert_parts if in_parts else self._convert_documents)(interruption)
         except (WorkerDied, ClusterError) as error:
             self.save()
             raise type(error)(f"{error}; {self.request.way_on()}") from error
@@ -210,6 +199,40 @@ class _Run:
             ) from error
         self._refuse_changed_dumps()
         self._judge_rejects(at_end=True)
+
+    def _convert_documents(self, interruption: Interruption) -> None:
+        unsaved, saved_bytes = 0, self.outputs.bytes
+        limit = self.request.limit
+        with closing(self.engine.run(self._rests(), self.task)) as outcomes:
+            for number, document, result in outcomes if limit is None or self.tally.read < limit else ():
+                if document is None or result is None:
+                    self._finish_dump(number)
+                    continue
+                self._take(number, document, result)
+                unsaved += 1
+                if unsaved == self.request.batch_size or self.outputs.bytes - saved_bytes >= CHECKPOINT_BYTES:
+                    self.save()
+                    unsaved, saved_bytes = 0, self.outputs.bytes
+                self._judge_rejects()
+                if interruption.requested:
+                    self.save()
+                    raise Interrupted(f"interrupted after {self.tally.read:,} documents; {self.request.way_on()}")
+                if self.tally.read == limit:
+                    break
+
+    def _convert_parts(self, interruption: Interruption) -> None:
+        """Each part is durable when it comes, and remembered before the next one is taken."""
+        folder = os.path.abspath(self.request.out)
+        with closing(self.engine.parts(self._rests(), self.task, folder)) as written:
+            for next_one in written:
+                if next_one.part is None:
+                    self._finish_dump(next_one.number)
+                    continue
+                self._take_part(Path(folder), next_one, next_one.part)
+                self.save()
+                self._judge_rejects()
+                if interruption.requested:
+                    raise Interrupted(f"interrupted after {self.tally.read:,} documents; {self.request.way_on()}")
 
     def save(self, publishing: dict[str, str] | None = None) -> None:
         """Makes a checkpoint. Durable first, then remembered."""
@@ -288,10 +311,8 @@ class _Run:
         """What became of one document: its lines, or its reject."""
         begun = time.perf_counter()
         if isinstance(result, Accepted):
-            first = self.checkpoint.first_seen(result.identities, number, document.index)
-            if first is not None:
-                place = f"at index {first[1]:,} of {self.identity.inputs[first[0]].name}"
-                duplicate = Rejected("duplicate-job", f"a job with the same jobId or _id is {place}", result.job_id)
+            duplicate = self._duplicate(result.identities, number, document.index)
+            if duplicate is not None:
                 result = refused(number, read(document), duplicate, self.task)
         begun = stages.lap("checkpoint", begun)
         if isinstance(result, Refused):
@@ -306,8 +327,50 @@ class _Run:
         stages.lap("count", begun)
         self._last = number, document
         self._readers[result.reader] += 1
+        self._advance(self._bytes_done(number, document))
+
+    def _take_part(self, folder: Path, written: Written, part: Part) -> None:
+        """A part becomes one of the bundle's, once more without the jobs that were seen before."""
+        number, index = written.number, written.index
+        seen = {}
+        for position, identities in enumerate(part.identities):
+            duplicate = identities and self._duplicate(identities, number, index + position)
+            if duplicate:
+                seen[position] = duplicate
+        if seen:
+            try:
+                part = written.again(seen)
+            except BaseException:
+                self.checkpoint.undo()  # what this part holds isn't seen before it is accepted
+                raise
+        if part.identities or not self.outputs.parts:
+            self.outputs.adopt(folder, part.token, part.files)
+        for line in parts.rejects(folder, part):
+            self.outputs.reject(moved(line, index - min(index, 1)))
+        parts.discard(folder, part)
+        self.tally.merge(part.tally)
+        self._readers += part.readers
+        ended, dump = part.ended, self.dumps[number]
+        window = checkpoints.window(dump.path, ended)
+        if part.identities:
+            self.positions[number] = Position(
+                documents=index + len(part.identities), offset=ended, bytes=ended, window=window
+            )
+        self._advance(ended)
+
+    def _duplicate(self, identities: tuple[bytes, bytes], number: int, index: int) -> Rejected | None:
+        """The reason to reject a job that was seen before; one that wasn't is remembered."""
+        first = self.checkpoint.first_seen(identities, number, index)
+        if first is None:
+            return None
+        place = f"at index {first[1]:,} of {self.identity.inputs[first[0]].name}"
+        job_id = identities[0].removeprefix(b"jobId ").decode("utf-8", "surrogatepass")
+        return Rejected("duplicate-job", f"a job with the same jobId or _id is {place}", job_id)
+
+    def _advance(self, bytes_done: int) -> None:
+        """``bytes_done`` of the dump at hand."""
         self.progress.advance(
-            done_bytes=self._before + self._bytes_done(number, document),
+            done_bytes=self._before + bytes_done,
             documents=self.tally.read,
             rejects=self.tally.rejected,
             repairs=sum(cases.total for cases in self.tally.repairs.values()),
@@ -362,7 +425,11 @@ def _identity(request: ConvertRequest, dumps: list[Dump]) -> Identity:
     return Identity(
         tool=this_tool(),
         options=Options(
-            queue=request.queue, in_flight=request.in_flight, json_format=request.json_format, limit=request.limit
+            queue=request.queue,
+            in_flight=request.in_flight,
+            json_format=request.json_format,
+            limit=request.limit,
+            parts=request.parts,
         ),
         inputs=inputs,
     )

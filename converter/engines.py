@@ -13,20 +13,22 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import metadata
 from time import perf_counter
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from converter import mapping, ranges, stages
+from converter import mapping, parts, ranges, stages
 from converter.cluster import connected
 from converter.dump import Document, Dump, Framed, Plain
-from converter.errors import ClusterError, DumpError, WorkerDied
+from converter.errors import BackfillError, ClusterError, DumpError, WorkerDied
 from converter.manifest import Tool
+from converter.mapping import Rejected
+from converter.parts import Part
 from converter.ranges import Converted, Range, Separator
 from converter.shared_memory import SharedMemoryPool
 from converter.stages import Stage
@@ -49,6 +51,8 @@ BATCH_BYTES = 2 << 20
 BATCH_DOCUMENTS = 64
 AHEAD = 2
 """Ranges or batches that wait for a worker, so that none waits for one."""
+PART_BYTES = 256 << 20
+"""Bytes of a dump from which the files of one part are made."""
 CLUSTER_RANGE_BYTES = 16 << 20
 """The same for workers on other machines, where every task has a longer way to go."""
 MOST_CLUSTER_RANGES = 64
@@ -70,11 +74,24 @@ class Rest:
     complete: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The next part of the dump ``number``, in front of which are ``index`` documents; None behind its last one."""
+
+    number: int
+    index: int = 0
+    part: Part | None = None
+    again: Callable[[Mapping[int, Rejected]], Part] = field(default=lambda refusals: Part())
+    """Makes it once more, and rejects those of its documents, counted from 0."""
+
+
 @dataclass(slots=True)
 class Engine:
     """Runs ``outcome`` over documents. ``peak_memory`` is the most bytes that one process held."""
 
     run: Callable[[Iterable[Rest], Task], Generator[Done, None, None]]
+    parts: Callable[[Iterable[Rest], Task, str], Generator[Written, None, None]]
+    """The same, but the workers write the lines to files in a folder. For plain dumps only."""
     peak_memory: Callable[[], int]
 
 
@@ -88,13 +105,13 @@ def engine(workers: int, scheduler: str | None = None) -> Iterator[Engine]:
         with connected(scheduler, this_tool) as cluster:
             most = min(cluster.threads + AHEAD, MOST_CLUSTER_RANGES)
             pool = _Workers(cluster.executor, cluster.lost, most, CLUSTER_RANGE_BYTES, here=False)
-            yield Engine(pool.run, lambda: max(pool.peak_memory, peak_memory()))
+            yield Engine(pool.run, pool.parts, lambda: max(pool.peak_memory, peak_memory()))
     elif workers == 1:
-        yield Engine(_in_this_process, peak_memory)
+        yield Engine(_in_this_process, _Workers(_Here(), (), 1, RANGE_BYTES, here=True).parts, peak_memory)
     else:
         with _local_workers(workers) as executor:
             pool = _Workers(executor, (BrokenExecutor,), workers + AHEAD, RANGE_BYTES, here=True)
-            yield Engine(pool.run, lambda: max(pool.peak_memory, peak_memory()))
+            yield Engine(pool.run, pool.parts, lambda: max(pool.peak_memory, peak_memory()))
 
 
 def this_tool() -> Tool:
@@ -172,6 +189,38 @@ class _Chain:
     given_up: bool = False
     """What is left is no longer done in ranges."""
 
+    def is_behind(self, piece: Range) -> bool:
+        """Whether all documents of a range are done."""
+        return self.complete or (piece.end is not None and self.at >= piece.end)
+
+    def proven(self, piece: Range) -> Range:
+        """What is left of a range, of which the beginning is known then."""
+        return replace(piece, start=self.at, index=self.index)
+
+    @property
+    def shift(self) -> int:
+        """What is to be added to the indexes that a worker counts from a range's ``first_index``."""
+        return self.index - min(self.index, 1)
+
+
+def _chain(rest: Rest, plain: Plain) -> _Chain:
+    return _Chain(rest, rest.after, rest.offset if rest.after and rest.offset is not None else plain.start)
+
+
+def _pieces(chain: _Chain, plain: Plain, separator: Separator | None, size: int) -> Iterator[Range]:
+    """What is left of a dump, cut at multiples of ``size``. The first piece is proven.
+
+    It is at least one: where everything was read, nothing may follow, and nothing be missing.
+    """
+    start = chain.at
+    index: int | None = chain.index
+    while True:
+        end = start + size - (start - plain.start) % size
+        yield Range(plain, separator, start, end if end < plain.size else None, index)
+        if end >= plain.size:
+            return
+        start, index = end, None
+
 
 class _Workers:
     """What is on its way to and from a pool of processes.
@@ -220,34 +269,28 @@ class _Workers:
     # ------------------------------------------------------------------------------------------------------- ranges
 
     def _in_ranges(self, rest: Rest, plain: Plain, separator: Separator, task: Task) -> Iterator[Iterator[Done]]:
-        chain = _Chain(rest, rest.after, rest.offset if rest.after and rest.offset is not None else plain.start)
-        index: int | None = chain.index
-        # One range at least: where everything was read, nothing may follow, and nothing be missing.
-        for start in range(chain.at, max(plain.size, chain.at + 1), self._range_bytes):
+        chain = _chain(rest, plain)
+        for piece in _pieces(chain, plain, separator, self._range_bytes):
             if chain.wrong >= MOST_WRONG:
                 # This dump's documents aren't divided as its first ones are.
                 chain.given_up = True
                 yield from self._in_batches(Rest(rest.number, rest.dump, chain.index, chain.at), task)
                 return
-            end = start + self._range_bytes
-            piece = Range(plain, separator, start, end if end < plain.size else None, index)
-            index = None
             yield self._of_range(chain, piece, task, self._submit(ranges.converted, rest.number, piece, task))
 
     def _of_range(
         self, chain: _Chain, piece: Range, task: Task, future: "Future[Measured[Converted]]"
     ) -> Iterator[Done]:
-        if chain.complete or chain.given_up or (piece.end is not None and chain.at >= piece.end):
+        if chain.given_up or chain.is_behind(piece):
             future.cancel()
             return
         number, plain = chain.rest.number, piece.plain
         found = self._result(future, piece.words())
         chain.wrong = 0 if found.began == chain.at else chain.wrong + 1
         if found.began != chain.at:
-            proven = replace(piece, start=chain.at, index=chain.index)
+            proven = chain.proven(piece)
             found = self._result(self._submit(ranges.converted, number, proven, task), proven.words())
-        # Where it was proven it begins with the dump or elsewhere, as it does where it wasn't.
-        shift = chain.index - min(chain.index, 1)
+        shift = chain.shift
         for start, end, result in found.documents:
             document = Framed(chain.index, start, end, None, plain.dialect == "bson", plain.origin)
             if isinstance(result, Refused):
@@ -258,6 +301,58 @@ class _Workers:
         if found.error is not None:
             raise found.error.moved(shift)
         chain.complete = found.complete
+
+    # -------------------------------------------------------------------------------------------------------- parts
+
+    def parts(self, rests: Iterable[Rest], task: Task, folder: str) -> Generator[Written, None, None]:
+        """Raises ``DumpError`` behind all parts before it, ``WorkerDied``, and ``OutputError``."""
+        under_way: deque[Iterator[Written]] = deque()
+        for delivery in self._part_deliveries(rests, task, folder):
+            under_way.append(delivery)
+            while len(under_way) >= self._most:
+                yield from under_way.popleft()
+        while under_way:
+            yield from under_way.popleft()
+
+    def _part_deliveries(self, rests: Iterable[Rest], task: Task, folder: str) -> Iterator[Iterator[Written]]:
+        for rest in rests:
+            plain = rest.dump.plain
+            assert plain is not None
+            if not rest.complete:
+                separator, chain = ranges.separator(rest.dump), _chain(rest, plain)
+                for piece in _pieces(chain, plain, separator, PART_BYTES if separator else plain.size):
+                    if self._most > 1:
+                        future = self._submit(parts.written, rest.number, piece, task, folder, {})
+                        yield self._of_part(chain, piece, task, folder, future)
+                    elif not chain.is_behind(piece):
+                        # Nothing is under way, so its beginning is known.
+                        future = self._submit(parts.written, rest.number, chain.proven(piece), task, folder, {})
+                        yield self._of_part(chain, piece, task, folder, future)
+            yield iter([Written(rest.number)])
+
+    def _of_part(
+        self, chain: _Chain, piece: Range, task: Task, folder: str, future: "Future[Measured[Part]]"
+    ) -> Iterator[Written]:
+        if chain.is_behind(piece):
+            future.add_done_callback(lambda done: _discarded(folder, done))
+            future.cancel()
+            return
+        proven = chain.proven(piece)
+
+        def again(refusals: Mapping[int, Rejected]) -> Part:
+            parts.discard(folder, part)
+            work = self._submit(parts.written, chain.rest.number, proven, task, folder, refusals)
+            return self._result(work, proven.words())
+
+        part = self._result(future, piece.words())
+        if part.began != chain.at:
+            part = again({})
+        if part.error is not None:
+            raise part.error.moved(chain.shift)
+        yield Written(chain.rest.number, chain.index, part, again)
+        chain.index += len(part.identities)
+        chain.at = part.ended
+        chain.complete = part.complete
 
     # ------------------------------------------------------------------------------------------------------ batches
 
@@ -298,6 +393,24 @@ class _Workers:
         self.peak_memory = max(self.peak_memory, memory)
         stages.add(seconds)
         return result
+
+
+class _Here(Executor):
+    """Does at once, in this process, what it is given."""
+
+    def submit(self, work: Callable[..., Any], /, *arguments: Any, **options: Any) -> "Future[Any]":
+        future: Future[Any] = Future()
+        try:
+            future.set_result(work(*arguments, **options))
+        except BackfillError as error:
+            future.set_exception(error)
+        return future
+
+
+def _discarded(folder: str, future: "Future[Measured[Part]]") -> None:
+    """What nobody wants of a part that was begun at a wrong place."""
+    if not future.cancelled() and future.exception() is None:
+        parts.discard(folder, future.result()[0])
 
 
 def _raising(error: DumpError) -> Iterator[Done]:

@@ -11,7 +11,7 @@ import jinja2
 
 from converter.manifest import Manifest
 from converter.models.target import INDEXES
-from converter.outputs import DATA_FILES
+from converter.outputs import data_files
 
 TOOLS_URL: Final = "https://www.mongodb.com/try/download/database-tools"
 EXECUTABLE: Final = frozenset({"import.sh"})
@@ -24,8 +24,14 @@ _IMPORT_ORDER: Final = ("novel_jobs", "novel_job_metrics", "novel_job_metadata",
 
 def bundle_files(manifest: Manifest) -> dict[str, str]:
     """The text of ``import.sh``, ``indexes.js`` and ``README.md``, by file name. `EXECUTABLE`: those to be run."""
-    files = [
-        {"collection": collection, "name": DATA_FILES[collection], "entry": manifest.files[DATA_FILES[collection]]}
+    names = data_files(manifest.files)
+    loaded = [
+        {
+            "collection": collection,
+            "files": [{"name": name, "documents": manifest.files[name].documents} for name in names[collection]],
+            "documents": sum(manifest.files[name].documents for name in names[collection]),
+            "bytes": sum(manifest.files[name].bytes for name in names[collection]),
+        }
         for collection in _IMPORT_ORDER
     ]
     indexes = [
@@ -36,7 +42,7 @@ def bundle_files(manifest: Manifest) -> dict[str, str]:
     values = {
         "manifest": manifest,
         "counts": manifest.counts,
-        "files": files,
+        "loaded": loaded,
         "collections": _IMPORT_ORDER,
         "indexes": indexes,
         "tools_url": TOOLS_URL,

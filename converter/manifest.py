@@ -29,6 +29,7 @@ class Options(BaseModel, frozen=True, strict=True, extra="forbid"):
     in_flight: Literal["keep", "fail"]
     json_format: Literal["relaxed", "canonical"]
     limit: NonNegativeInt | None
+    parts: bool = False
 
 
 class Input(BaseModel, frozen=True, strict=True, extra="forbid"):
@@ -91,6 +92,7 @@ _WORDS = {
     "in_flight": "--in-flight",
     "json_format": "--json-format",
     "limit": "--limit",
+    "parts": "--parts",
 }
 _INPUT_WORDS = {"bytes": "its size in bytes", "head_sha256": "its first 64 KiB", "tail_sha256": "its last 64 KiB"}
 
@@ -117,6 +119,8 @@ def _changes(before: BaseModel, now: BaseModel, words: dict[str, str]) -> Iterat
 
 
 def _value(value: object) -> str:
-    if value is None:
+    if value is None or value is False:
         return "not given"
+    if value is True:
+        return "given"
     return f"{value:,}" if isinstance(value, int) else repr(value)

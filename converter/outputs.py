@@ -8,6 +8,7 @@ be overwritten stays whole until the new one is complete.
 import fcntl
 import hashlib
 import os
+import re
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -45,10 +46,39 @@ BUNDLE_FILES: Final = (
 CHECKPOINT: Final = "checkpoint.partial"
 LOCK: Final = "lock.partial"
 
+_PART: Final = re.compile(r"(novel_[a-z_]+)\.part-([0-9]{5,})\.ndjson")
+_UNFINISHED_PART: Final = re.compile(rf"{_PART.pattern}\.partial|[a-z_.]+\.attempt-[0-9a-f]+\.partial")
 _GROWING: Final = (*DATA_FILES.values(), REJECTS)
 _BUFFER: Final = 1 << 20
 _AHEAD: Final = 8 << 20  # bytes after which the disk is set to work, without waiting for a checkpoint
 _PRIVATE: Final = 0o600  # the novels in the dump are nobody else's business
+
+
+def part_name(collection: str, number: int) -> str:
+    """The file that holds so much of a collection, where it lies in parts. Their order is that of their numbers."""
+    return f"{collection}.part-{number:05}.ndjson"
+
+
+def attempt_name(name: str, token: str) -> str:
+    """What a worker writes of a collection's part, or of its rejects, as long as nobody has accepted it."""
+    return f"{name}.attempt-{token}.partial"
+
+
+def data_files(names: Iterable[str]) -> dict[str, list[str]]:
+    """Collection -> its files among ``names``, in order: one, or its parts."""
+    found: dict[str, list[tuple[int, str]]] = {collection: [] for collection in DATA_FILES}
+    for name in names:
+        part = _PART.fullmatch(name)
+        if part and part[1] in found:
+            found[part[1]].append((int(part[2]), name))
+        elif name in DATA_FILES.values():
+            found[name.removesuffix(".ndjson")].append((-1, name))
+    return {collection: [name for _, name in sorted(files)] for collection, files in found.items()}
+
+
+def is_of_bundle(name: str) -> bool:
+    """Whether a finished bundle may hold a file of that name."""
+    return name in BUNDLE_FILES or bool(_PART.fullmatch(name))
 
 
 def partial(name: str) -> str:
@@ -154,25 +184,39 @@ class Output:
 
 
 class Outputs:
-    """The NDJSON files of one run: the four collections' and the rejects. A context manager."""
+    """The NDJSON files of one run: the four collections' and the rejects. A context manager.
 
-    def __init__(self, files: dict[str, Output]) -> None:
+    Where the collections lie in parts, only the rejects grow here; each part was written by a worker.
+    """
+
+    def __init__(self, files: dict[str, Output], parts: Mapping[str, FileEntry] | None = None) -> None:
         self._files = files
+        self._parts = dict(parts or {})
 
     @classmethod
-    def start(cls, folder: Path) -> Self:
-        """New, empty files."""
-        return cls(_open_all(lambda name: Output(str(folder / partial(name)))))
+    def start(cls, folder: Path, *, parts: bool = False) -> Self:
+        """New, empty files; with ``parts`` none yet but that of the rejects."""
+        return cls(_open_all(lambda name: Output(str(folder / partial(name))), [REJECTS] if parts else _GROWING))
 
     @classmethod
     def reopen(cls, folder: Path, entries: Mapping[str, FileEntry]) -> Self:
-        """The files as a checkpoint left them. Raises ``CheckpointMismatch`` where they aren't so any more."""
-        return cls(_open_all(lambda name: Output(str(folder / partial(name)), keep=entries[name])))
+        """The files as a checkpoint left them. Raises ``CheckpointMismatch`` where they aren't so any more.
+
+        Of parts only the sizes are looked at: reading them all would take as long as making them.
+        """
+        parts = {name: entry for name, entry in entries.items() if _PART.fullmatch(name)}
+        for name, entry in parts.items():
+            path = folder / partial(name)
+            with _writing(path):
+                if not path.exists() or path.stat().st_size != entry.bytes:
+                    raise CheckpointMismatch(f"{path} isn't what the last checkpoint left: start over with --overwrite")
+        growing = [name for name in entries if name not in parts]
+        return cls(_open_all(lambda name: Output(str(folder / partial(name)), keep=entries[name]), growing), parts)
 
     @classmethod
     def discarded(cls) -> Self:
         """Files that are counted and thrown away, for ``--dry-run``."""
-        return cls(_open_all(lambda name: Output(os.devnull)))
+        return cls(_open_all(lambda name: Output(os.devnull), _GROWING))
 
     def __enter__(self) -> Self:
         return self
@@ -191,10 +235,30 @@ class Outputs:
         """Adds one reject, its newline included."""
         self._files[REJECTS].append(line)
 
+    def adopt(self, folder: Path, token: str, written: Mapping[str, FileEntry]) -> None:
+        """Takes what a worker wrote into the bundle, as its next part."""
+        number = len(self._parts) // len(DATA_FILES)
+        for collection in DATA_FILES:
+            name, path = part_name(collection, number), folder / attempt_name(collection, token)
+            with _writing(path):
+                try:
+                    os.replace(path, folder / partial(name))
+                except FileNotFoundError:
+                    raise OutputError(
+                        f"{path} was written by a worker, and isn't here: all must see the same folder {folder}"
+                    ) from None
+            self._parts[name] = written[collection]
+        _sync(folder)
+
+    @property
+    def parts(self) -> int:
+        """How many there are."""
+        return len(self._parts) // len(DATA_FILES)
+
     @property
     def bytes(self) -> int:
         """The length of all files together."""
-        return sum(file.bytes for file in self._files.values())
+        return sum(file.bytes for file in self._files.values()) + sum(part.bytes for part in self._parts.values())
 
     def sync(self) -> None:
         """Returns when everything appended so far is on the disk."""
@@ -207,13 +271,13 @@ class Outputs:
 
     def entries(self) -> dict[str, FileEntry]:
         """File name -> what it holds now."""
-        return {name: file.entry() for name, file in self._files.items()}
+        return {**self._parts, **{name: file.entry() for name, file in self._files.items()}}
 
 
-def _open_all(open_one: Callable[[str], Output]) -> dict[str, Output]:
+def _open_all(open_one: Callable[[str], Output], names: Iterable[str]) -> dict[str, Output]:
     """All the files, or none: what was opened is closed again when one can't be."""
     with ExitStack() as stack:
-        files = {name: stack.enter_context(closing(open_one(name))) for name in _GROWING}
+        files = {name: stack.enter_context(closing(open_one(name))) for name in names}
         stack.pop_all()
     return files
 
@@ -254,13 +318,15 @@ class Bundle:
         """
         with _writing(self.folder):
             present = set(os.listdir(self.folder))
-        unfinished = [name for name in _UNFINISHED if name in present]
+        unfinished = _unfinished(present)
         if unfinished and not resume:
             raise OutputExists(
                 f"{self.folder} holds what an interrupted run left ({unfinished[0]}): "
                 "go on with --resume, or start over with --overwrite"
             )
-        existing = [name for name in (MANIFEST, *BUNDLE_FILES) if name in present]
+        existing = [
+            name for name in (MANIFEST, *BUNDLE_FILES, *sorted(filter(is_of_bundle, present))) if name in present
+        ]
         if existing:
             what = "a bundle" if existing[0] == MANIFEST else "a file that is called like one of a bundle's"
             raise OutputExists(
@@ -269,7 +335,9 @@ class Bundle:
 
     def clear(self) -> None:
         """Removes what an earlier run left unfinished. A finished bundle stays until the new one is complete."""
-        self._remove(_UNFINISHED)
+        with _writing(self.folder):
+            present = set(os.listdir(self.folder))
+        self._remove(_unfinished(present))
 
     def add(self, name: str, content: bytes, *, executable: bool = False) -> str:
         """Writes one of the files that don't grow, synced, under its partial name. Returns its SHA-256."""
@@ -300,10 +368,14 @@ class Bundle:
 
         What a crash left half done is finished by calling it again.
         """
-        pending = [name for name in BUNDLE_FILES if name in names and (self.folder / partial(name)).exists()]
+        with _writing(self.folder):
+            present = set(os.listdir(self.folder))
+        parts = sorted(name for name in {*names, *present} if _PART.fullmatch(name))
+        possible = (*parts, *BUNDLE_FILES)
+        pending = [name for name in possible if name in names and partial(name) in present]
         # An older bundle stops being called finished before the first of its files is replaced.
         self._remove([name for name in (MANIFEST, CHECKSUMS) if name in pending])
-        self._remove([name for stale in BUNDLE_FILES if stale not in names for name in (stale, partial(stale))])
+        self._remove([name for stale in possible if stale not in names for name in (stale, partial(stale))])
         for name in pending:
             if name == MANIFEST:
                 _sync(self.folder)
@@ -323,6 +395,11 @@ class Bundle:
                 crash_point("removed")
         if removed:
             _sync(self.folder)
+
+
+def _unfinished(present: set[str]) -> list[str]:
+    """Those of the files in a folder that an interrupted run left."""
+    return [name for name in (*_UNFINISHED, *sorted(filter(_UNFINISHED_PART.fullmatch, present))) if name in present]
 
 
 def _sync(folder: Path) -> None:

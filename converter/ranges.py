@@ -8,14 +8,16 @@ nothing else: the range is done again, from its proven beginning.
 """
 
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice, pairwise
+from types import MappingProxyType
 from typing import Final, TypeVar
 
-from converter.dump import MAX_BSON_BYTES, Document, Dump, Plain
+from converter.dump import MAX_BSON_BYTES, Document, Dump, Plain, read
 from converter.errors import DumpError
-from converter.transformation import Accepted, Refused, Task, outcome
+from converter.mapping import Rejected
+from converter.transformation import Accepted, Refused, Task, outcome, refused
 
 FURTHER: Final = 4
 """How many times its own length a range may be read on behind its end, for its last document, unless it is proven."""
@@ -134,23 +136,25 @@ def begun(
     piece: Range,
     task: Task,
     attempt: Callable[[int, Iterator[Outcome]], tuple[Found, DumpError | None]],
+    refusals: Mapping[int, Rejected] = MappingProxyType({}),
 ) -> Found | None:
     """What ``attempt`` makes of the outcomes from the range's beginning on. None if no beginning is found.
 
-    Where it isn't proven, an attempt that ends with an error is repeated from the next place that looks like one.
+    ``refusals`` are documents, counted from 0, that are rejected whatever they are. Where the beginning isn't proven,
+    an attempt that ends with an error is repeated from the next place that looks like one.
     """
     plain = piece.plain
     _refuse_another_file(plain)
     end = plain.size if piece.end is None else piece.end
     if piece.index is not None:
-        return attempt(piece.start, _outcomes(number, piece, piece.start, plain.size, task))[0]
+        return attempt(piece.start, _outcomes(number, piece, piece.start, plain.size, task, refusals))[0]
     limit = min(plain.size, end + FURTHER * (end - piece.start))
     at = piece.start
     for _ in range(_ATTEMPTS):
         began = _end_of_document(piece, at, end)
         if began is None:
             break
-        found, error = attempt(began, _outcomes(number, piece, began, limit, task))
+        found, error = attempt(began, _outcomes(number, piece, began, limit, task, refusals))
         if error is None:
             return found
         # Most likely this was in the middle of a document. What was read is not read again.
@@ -200,11 +204,17 @@ def _may_be_bson(plain: Plain, before: bytes, start: int) -> bool:
     return plain.origin.read(end - 1, end) == b"\0"
 
 
-def _outcomes(number: int, piece: Range, at: int, limit: int, task: Task) -> Iterator[Outcome]:
+def _outcomes(
+    number: int, piece: Range, at: int, limit: int, task: Task, refusals: Mapping[int, Rejected]
+) -> Iterator[Outcome]:
     """Those from ``at`` on. No byte from ``limit`` on is read."""
-    for document in piece.plain.documents(_chunks(piece, at, limit), at=at, index=piece.first_index):
+    documents = piece.plain.documents(_chunks(piece, at, limit), at=at, index=piece.first_index)
+    for position, document in enumerate(documents):
         start, end = _place(document)
-        yield start, end, outcome(number, document, task)
+        if position in refusals:
+            yield start, end, refused(number, read(document), refusals[position], task)
+        else:
+            yield start, end, outcome(number, document, task)
         if piece.end is not None and end >= piece.end:
             return
 

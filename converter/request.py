@@ -31,6 +31,7 @@ class ConvertRequest(BaseModel, frozen=True, strict=True, extra="forbid"):
     queue: str = Field(default="novel-generation", min_length=1)
     in_flight: Literal["keep", "fail"] = "keep"
     json_format: Literal["relaxed", "canonical"] = "relaxed"
+    parts: bool = False
     max_rejects: str | None = None
     progress: Mode = "auto"
 
@@ -45,6 +46,8 @@ class ConvertRequest(BaseModel, frozen=True, strict=True, extra="forbid"):
     def _makes_sense(self) -> Self:
         if self.resume and self.overwrite:
             raise ValueError("--resume goes on, --overwrite starts over: give only one of them")
+        if self.parts and self.limit is not None:
+            raise ValueError("--parts are made of whole ranges of a dump, --limit ends anywhere: give only one of them")
         if self.workers is not None and self.scheduler is not None:
             raise ValueError("--workers are of this machine, --scheduler has others: give only one of them")
         if self.dumps.count("-") > 1:

@@ -112,6 +112,29 @@ def test_a_worker_that_is_killed(cluster: Running, dump: str, expected: dict[str
     assert expected == bundle(out)
 
 
+def test_parts_and_a_worker_that_is_killed(
+    cluster: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dump: str
+) -> None:
+    """The other worker makes the part under another name. What the first one left is removed."""
+    monkeypatch.setattr(engines, "PART_BYTES", 10_000_000)
+    one = converted((dump,), tmp_path / "one", workers=1, parts=True)
+
+    class Killing(Progress):
+        killed = False
+
+        def advance(self, **totals: int) -> None:
+            super().advance(**totals)
+            if not self.killed:
+                os.kill(cluster.workers[0], signal.SIGKILL)
+            self.killed = True
+
+    progress = Killing()
+    request = ConvertRequest(dumps=(dump,), out=str(tmp_path / "out"), scheduler=cluster.scheduler, parts=True)
+    convert(request, progress)
+    assert progress.killed
+    assert one == bundle(tmp_path / "out")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_interrupted(
     number: signal.Signals, cluster: Running, dump: str, expected: dict[str, Any], tmp_path: Path

@@ -45,9 +45,14 @@ def test_summary_and_manifest(dump: str, tmp_path: Path) -> None:
     text = (out / "manifest.json").read_text()
     assert text == Manifest.model_validate_json(text).to_text()
     assert {"tool", "options", "inputs", "counts", "files"} == set(told)
-    assert {"queue": "novel-generation", "in_flight": "keep", "json_format": "relaxed", "limit": None} == told[
-        "options"
-    ]
+    expected = {
+        "queue": "novel-generation",
+        "in_flight": "keep",
+        "json_format": "relaxed",
+        "limit": None,
+        "parts": False,
+    }
+    assert expected == told["options"]
     assert ["jobs.json"] == [given["name"] for given in told["inputs"]]
     assert os.path.getsize(dump) == told["inputs"][0]["bytes"]
     assert {name: (entry["documents"], entry["bytes"]) for name, entry in told["files"].items()} == {

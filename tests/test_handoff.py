@@ -23,7 +23,7 @@ from converter.handoff import EXECUTABLE, bundle_files
 from converter.manifest import Counts, FileEntry, Input, Manifest, Options, Tool
 from converter.models.target import INDEXES
 from converter.mongo_tools import ExportRequest, LoadRequest, export, load
-from converter.outputs import DATA_FILES
+from converter.outputs import DATA_FILES, part_name
 from tests.mongo import COLLECTIONS_CODEC, Document, contents, install_stand_in, needed
 
 pytest_plugins = ("tests.mongo_fixtures",)
@@ -101,6 +101,24 @@ def write_bundle(folder: Path) -> None:
         (folder / name).write_text(text, encoding="utf-8")
         (folder / name).chmod(0o700 if name in EXECUTABLE else 0o600)
     (folder / "manifest.json").write_text(manifest().to_text(), encoding="utf-8")
+    write_checksums(folder)
+
+
+def in_parts(folder: Path) -> None:
+    """The same bundle as ``convert --parts`` leaves it: three files for each collection."""
+    plain = manifest()
+    files = {}
+    for collection, name in DATA_FILES.items():
+        lines = (folder / name).read_text(encoding="utf-8").splitlines(keepends=True)
+        (folder / name).unlink()
+        third = len(lines) // 3 + 1
+        for number in range(3):
+            held = lines[number * third : (number + 1) * third]
+            (folder / part_name(collection, number)).write_text("".join(held), encoding="utf-8")
+            files[part_name(collection, number)] = FileEntry(documents=len(held), bytes=9, sha256="0")
+    whole = plain.model_copy(update={"files": files, "options": plain.options.model_copy(update={"parts": True})})
+    for name, text in bundle_files(whole).items():
+        (folder / name).write_text(text, encoding="utf-8")
     write_checksums(folder)
 
 
@@ -395,10 +413,46 @@ def test_a_password_that_looks_like_output_hides_no_count(run: Run, mongo_server
             client.drop_database(database)
 
 
+@pytest.mark.parametrize("at_once", ["1", "2", "9"])
+def test_parts(run: Run, bundle: Path, database: Database[Document], at_once: str) -> None:
+    in_parts(bundle)
+    for mode in ("insert", "upsert"):
+        result = run(mode, IMPORT_PARTS=at_once)
+        assert 0 == result.returncode, result.stderr
+        assert loaded() == {name: sorted(held, key=lambda one: one["_id"]) for name, held in contents(database).items()}
+        changed = dict(re.findall(r"^  (\w+): (\d+)$", result.stderr, re.MULTILINE))
+        assert {name: str(count if mode == "insert" else 0) for name, count in COUNTS.items()} == changed
+    assert 1 == run("insert", IMPORT_PARTS=at_once).returncode
+    assert 0 == run("delete", IMPORT_PARTS=at_once).returncode
+    assert nothing() == contents(database)
+
+
+def test_a_part_that_fails_ends_the_load(run: Run, bundle: Path, database: Database[Document]) -> None:
+    in_parts(bundle)
+    database["novel_job_metrics"].insert_one(bundle_documents()["novel_job_metrics"][-1])
+    result = run()
+    assert 1 == result.returncode
+    assert "novel_job_metrics.part-00002.ndjson: some of its documents exist in the target already" in result.stderr
+    assert [] == contents(database)["novel_job_events"]
+    assert 2 == run(IMPORT_PARTS="0").returncode
+
+
+def test_a_part_with_another_count_ends_the_load(run: Run, bundle: Path, database: Database[Document]) -> None:
+    in_parts(bundle)
+    cut(bundle / part_name("novel_job_metadata", 0))
+    write_checksums(bundle)
+    result = run()
+    assert 1 == result.returncode
+    assert "novel_job_metadata.part-00000.ndjson: mongoimport says that it loaded 4 document(s)" in result.stderr
+
+
+@pytest.mark.parametrize("parts", [False, True])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
 def test_a_signal_leaves_no_config_file_and_no_mongoimport(
-    bundle: Path, environment: dict[str, str], private: Path, tmp_path: Path, number: int, code: int
+    bundle: Path, environment: dict[str, str], private: Path, tmp_path: Path, number: int, code: int, parts: bool
 ) -> None:
+    if parts:
+        in_parts(bundle)
     (tmp_path / "bin" / "mongoimport").unlink(missing_ok=True)
     install_stand_in(tmp_path / "bin", "mongoimport")
     environment = environment | {"STAND_IN_HANGS": "1"}
@@ -418,7 +472,10 @@ def test_a_signal_leaves_no_config_file_and_no_mongoimport(
     assert_no_secret(shown + rest)
 
 
-def test_import_sh_is_clean_posix_shell(bundle: Path) -> None:
+@pytest.mark.parametrize("parts", [False, True])
+def test_import_sh_is_clean_posix_shell(bundle: Path, parts: bool) -> None:
+    if parts:
+        in_parts(bundle)
     shellcheck = needed("shellcheck")
     command = [shellcheck, "--shell=sh", str(bundle / "import.sh")]
     result = subprocess.run(command, capture_output=True, text=True)

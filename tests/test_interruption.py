@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from converter import outputs, sources
+from converter import engines, outputs, sources
 from converter.conversion import ConvertRequest, convert
 from converter.errors import (
     BackfillError,
@@ -123,6 +123,23 @@ def test_killed_once_at_every_point(array: str, tmp_path: Path) -> None:
         assert expected == bundle(out), point
     assert set(POINTS) == {point.partition(":")[0] for point in points}
     assert len(points) > 40
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_killed_at_every_point_while_parts_are_made(
+    array: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    monkeypatch.setattr(engines, "PART_BYTES", 6000)
+    run(array, tmp_path / "undisturbed", parts=True)
+    expected = bundle(tmp_path / "undisturbed")
+    out = tmp_path / "out"
+    points = 0
+    for point in every_passing(array, out, lambda: shutil.rmtree(out, ignore_errors=True), parts=True, workers=workers):
+        points += 1
+        assert_finished_means_whole(out)
+        run(array, out, resume=True, parts=True, workers=1)
+        assert expected == bundle(out), point
+    assert points > 40
 
 
 def test_killed_while_overwriting_at_every_point(array: str, tmp_path: Path) -> None:

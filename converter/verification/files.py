@@ -9,7 +9,16 @@ from pydantic import ValidationError
 
 from converter.errors import BackfillError
 from converter.manifest import Manifest
-from converter.outputs import BUNDLE_FILES, CHECKSUMS, DATA_FILES, MANIFEST, REJECTS, REPORTS
+from converter.outputs import (
+    CHECKSUMS,
+    DATA_FILES,
+    MANIFEST,
+    REJECTS,
+    REPORTS,
+    data_files,
+    is_of_bundle,
+    part_name,
+)
 from converter.verification.findings import Proof, shown
 
 _CHECKSUM_LINE: Final = re.compile(r"([0-9a-f]{64}) [ *](.+)")
@@ -37,7 +46,7 @@ def read_manifest(bundle: Path) -> Manifest:
 def check_files(bundle: Path, manifest: Manifest, proof: Proof) -> None:
     """Every file that the manifest or SHA256SUMS name is there, and is what they say."""
     listed = _checksums(bundle, proof)
-    for name in (*DATA_FILES.values(), *([REJECTS] if manifest.counts.rejected else [])):
+    for name in (*_data_files(manifest), *([REJECTS] if manifest.counts.rejected else [])):
         proof.expect(name in manifest.files, "files", MANIFEST, None, f"{name} is not in it")
     for name in sorted({*manifest.files, MANIFEST} - listed.keys()):
         proof.problem("checksums", CHECKSUMS, None, f"{shown(name)} is not in it")
@@ -47,7 +56,15 @@ def check_files(bundle: Path, manifest: Manifest, proof: Proof) -> None:
         if path.name.endswith(".partial"):
             proof.warn(path.name, "left by a conversion that was interrupted, or is at work")
         elif path.name not in {*manifest.files, *listed, *REPORTS, MANIFEST, CHECKSUMS}:
-            proof.warn(path.name, f"not in {CHECKSUMS}" if path.name in BUNDLE_FILES else "not a file of the bundle")
+            proof.warn(path.name, f"not in {CHECKSUMS}" if is_of_bundle(path.name) else "not a file of the bundle")
+
+
+def _data_files(manifest: Manifest) -> list[str]:
+    """The files that must be there: one for each collection, or as many parts of each, with none missing between."""
+    if not manifest.options.parts:
+        return list(DATA_FILES.values())
+    most = max(1, *map(len, data_files(manifest.files).values()))
+    return [part_name(collection, number) for collection in DATA_FILES for number in range(most)]
 
 
 def _check_file(bundle: Path, name: str, manifest: Manifest, checksum: str | None, proof: Proof) -> None:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, NonNegativeInt, ValidationError
 from converter import extjson
 from converter.manifest import Manifest
 from converter.models.target import COLLECTIONS, violations
-from converter.outputs import DATA_FILES, MANIFEST, REJECTS
+from converter.outputs import DATA_FILES, MANIFEST, REJECTS, data_files
 from converter.verification import recount
 from converter.verification.evidence import EVENTS, JOBS, METADATA, METRICS, ONE_PER_JOB
 from converter.verification.findings import Proof, shown
@@ -37,10 +37,14 @@ _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
 def check_lines(bundle: Path, manifest: Manifest, evidence: sqlite3.Connection, proof: Proof) -> None:
-    """Check every line of the four files, and remember in ``evidence`` what is to be compared."""
+    """Check every line of the four files, and remember in ``evidence`` what is to be compared.
+
+    Where a collection lies in parts, its lines are counted through all of them.
+    """
     for collection in COLLECTIONS:
         name = DATA_FILES[collection]
-        for number, line in _lines(bundle / name):
+        parts = data_files(manifest.files)[collection] or [name]
+        for number, line in enumerate((line for part in parts for _, line in _lines(bundle / part)), 1):
             proof.lines[name] += 1
             document = _document(name, number, line, manifest.options.json_format, proof)
             if document is None:
@@ -202,9 +206,12 @@ def check_counts(manifest: Manifest, proof: Proof) -> None:
     def expect(said: int, found: int, file: str, what: str) -> None:
         proof.expect(said == found, "counts", file, None, f"{what}: {found:,}, the manifest says {said:,}")
 
-    for name in (*DATA_FILES.values(), REJECTS):
-        if name in manifest.files:
-            expect(manifest.files[name].documents, proof.lines[name], name, "documents")
+    for collection, names in data_files(manifest.files).items():
+        if names:
+            said = sum(manifest.files[name].documents for name in names)
+            expect(said, proof.lines[DATA_FILES[collection]], DATA_FILES[collection], "documents")
+    if REJECTS in manifest.files:
+        expect(manifest.files[REJECTS].documents, proof.lines[REJECTS], REJECTS, "documents")
     for name in (JOBS, *ONE_PER_JOB):
         expect(counts.accepted, proof.lines[name], name, "accepted jobs")
     expect(counts.rejected, proof.lines[REJECTS], REJECTS, "rejects")

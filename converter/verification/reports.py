@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from converter.manifest import Manifest
-from converter.outputs import DATA_FILES, REPORTS
+from converter.outputs import REPORTS, data_files
 from converter.report.files import report_files
 from converter.verification.findings import Proof
 
@@ -50,11 +50,15 @@ def _figures(report: dict[str, Any]) -> dict[str, Any]:
 
 def _expected(manifest: Manifest) -> dict[str, Any]:
     counts = manifest.counts
-    files = {collection: manifest.files[name] for collection, name in DATA_FILES.items() if name in manifest.files}
+    files = {
+        collection: [manifest.files[name] for name in names]
+        for collection, names in data_files(manifest.files).items()
+        if names
+    }
     return {
         "counts": {"read": counts.read, "accepted": counts.accepted, "rejected": counts.rejected},
         "repairs": counts.repairs,
         "rejects": counts.rejects_by_reason,
-        "documents": {collection: entry.documents for collection, entry in files.items()},
-        "bytes": {collection: entry.bytes for collection, entry in files.items()},
+        "documents": {collection: sum(entry.documents for entry in entries) for collection, entries in files.items()},
+        "bytes": {collection: sum(entry.bytes for entry in entries) for collection, entries in files.items()},
     }

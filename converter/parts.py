@@ -1,0 +1,108 @@
+"""Parts: a worker writes the lines of its range itself, as files in the bundle's folder.
+
+It writes under a name that nobody else has, syncs, and reports; the main process takes what is right into the bundle by
+renaming it. So what a worker left that died, or guessed wrong, or that only seemed dead, is never part of a bundle.
+"""
+
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from converter.errors import DumpError
+from converter.manifest import FileEntry
+from converter.mapping import Rejected
+from converter.outputs import DATA_FILES, REJECTS, Output, attempt_name
+from converter.ranges import Outcome, Range, begun
+from converter.report.tally import Tally
+from converter.transformation import Accepted, Task
+
+FILES: Final = (*DATA_FILES, REJECTS)
+"""What a part consists of: a file for each collection, and one for its rejects."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What became of a range, and what was written of it."""
+
+    token: str = ""
+    """Its files are called by it."""
+    began: int | None = None
+    """None: no beginning was found."""
+    ended: int = 0
+    identities: tuple[tuple[bytes, bytes] | None, ...] = ()
+    """Of each document; None for a rejected one. Indexes in rejects are counted from the range's ``first_index``."""
+    complete: bool = False
+    """Nothing follows but the end of the dump."""
+    error: DumpError | None = None
+    """Then nothing was written."""
+    files: Mapping[str, FileEntry] = field(default_factory=dict)
+    tally: Tally = field(default_factory=Tally)
+    readers: Counter[str] = field(default_factory=Counter)
+
+
+def written(number: int, piece: Range, task: Task, folder: str, refusals: Mapping[int, Rejected]) -> Part:
+    """Converts a range of the dump ``number`` into files in ``folder``, but rejects the documents in ``refusals``.
+
+    Raises ``DumpError`` where this isn't the dump that was meant, ``OutputError`` where nothing can be written.
+    """
+    token = uuid.uuid4().hex
+
+    def attempt(began: int, outcomes: Iterator[Outcome]) -> tuple[Part, DumpError | None]:
+        try:
+            return _written(piece, folder, token, began, outcomes), None
+        except DumpError as error:
+            return Part(began=began, error=error), error
+
+    part = None
+    try:
+        part = begun(number, piece, task, attempt, refusals)
+    finally:
+        if part is None or part.error is not None:
+            discard(folder, Part(token))
+    return part or Part()
+
+
+def _written(piece: Range, folder: str, token: str, began: int, outcomes: Iterator[Outcome]) -> Part:
+    tally, readers, ended = Tally(), Counter[str](), began
+    identities: list[tuple[bytes, bytes] | None] = []
+    with ExitStack() as stack:
+        files = {name: stack.enter_context(closing(Output(_path(folder, name, token)))) for name in FILES}
+        for _, end, result in outcomes:
+            ended = end
+            readers[result.reader] += 1
+            if isinstance(result, Accepted):
+                for collection, block, documents in result.blocks:
+                    files[collection].append(block, documents)
+                tally.add(result.counted)
+                identities.append(result.identities)
+            else:
+                files[REJECTS].append(result.line)
+                tally.reject(result.rejected.reason, result.rejected.job_id)
+                identities.append(None)
+        for file in files.values():
+            file.flush()
+            file.sync()
+        entries = {name: file.entry() for name, file in files.items()}
+    complete = not identities or piece.end is None or ended < piece.end
+    return Part(token, began, ended, tuple(identities), complete, None, entries, tally, readers)
+
+
+def rejects(folder: Path, part: Part) -> Iterator[bytes]:
+    """The lines of its rejects."""
+    with open(folder / attempt_name(REJECTS, part.token), "rb") as file:
+        yield from file
+
+
+def discard(folder: str | Path, part: Part) -> None:
+    """Removes what a worker wrote for it."""
+    for name in FILES if part.token else ():
+        with suppress(FileNotFoundError):
+            Path(_path(folder, name, part.token)).unlink()
+
+
+def _path(folder: str | Path, name: str, token: str) -> str:
+    return str(Path(folder, attempt_name(name, token)))
