@@ -15,11 +15,14 @@ _SECONDS: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """An executor, how many tasks it works on at once, and the exceptions by which it says that a task was lost."""
+    """An executor, how many tasks it works on at once, and how it says that tasks were lost."""
 
     executor: Executor
     threads: int
     lost: tuple[type[Exception], ...]
+    """By these exceptions."""
+    connected: Callable[[], bool]
+    """Or not at all: once the scheduler was gone, what was under way may stay so for ever."""
 
 
 @contextmanager
@@ -44,10 +47,17 @@ def connected(scheduler: str, describe: Callable[[], Any]) -> Iterator[Cluster]:
                 raise ClusterError(f"the Dask scheduler at {scheduler} has no workers: start some") from None
             _refuse_others(client.run(describe, on_error="return"), describe())
             executor = client.get_executor(pure=False)
+            connection = client.scheduler_comm
+
+            def is_connected() -> bool:
+                return client.scheduler_comm is connection
+
+            lost = CancelledError, distributed.KilledWorker
             try:
-                yield Cluster(executor, sum(client.nthreads().values()), (CancelledError, distributed.KilledWorker))
+                yield Cluster(executor, sum(client.nthreads().values()), lost, is_connected)
             finally:
-                executor.shutdown(wait=False)
+                if is_connected():
+                    executor.shutdown(wait=False)
         finally:
             client.close()
 

@@ -14,7 +14,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -104,13 +104,13 @@ def engine(workers: int, scheduler: str | None = None) -> Iterator[Engine]:
     if scheduler is not None:
         with connected(scheduler, this_tool) as cluster:
             most = min(cluster.threads + AHEAD, MOST_CLUSTER_RANGES)
-            pool = _Workers(cluster.executor, cluster.lost, most, CLUSTER_RANGE_BYTES, here=False)
+            pool = _Workers(cluster.executor, cluster.lost, most, CLUSTER_RANGE_BYTES, cluster.connected)
             yield Engine(pool.run, pool.parts, lambda: max(pool.peak_memory, peak_memory()))
     elif workers == 1:
-        yield Engine(_in_this_process, _Workers(_Here(), (), 1, RANGE_BYTES, here=True).parts, peak_memory)
+        yield Engine(_in_this_process, _Workers(_Here(), (), 1, RANGE_BYTES).parts, peak_memory)
     else:
         with _local_workers(workers) as executor:
-            pool = _Workers(executor, (BrokenExecutor,), workers + AHEAD, RANGE_BYTES, here=True)
+            pool = _Workers(executor, (BrokenExecutor,), workers + AHEAD, RANGE_BYTES)
             yield Engine(pool.run, pool.parts, lambda: max(pool.peak_memory, peak_memory()))
 
 
@@ -230,17 +230,22 @@ class _Workers:
     """
 
     def __init__(
-        self, executor: Executor, lost: tuple[type[Exception], ...], most: int, range_bytes: int, *, here: bool
+        self,
+        executor: Executor,
+        lost: tuple[type[Exception], ...],
+        most: int,
+        range_bytes: int,
+        connected: Callable[[], bool] | None = None,
     ) -> None:
         """``most`` ranges or batches may be under way; ``lost`` are the exceptions that say that one won't come back.
 
-        ``here``: the workers are on this machine, so that a path means the same file to them.
+        ``connected`` is for workers elsewhere, to whom a path may mean another file: whether they can still be reached.
         """
         self._executor = executor
         self._lost = lost
         self._most = most
         self._range_bytes = range_bytes
-        self._here = here
+        self._connected = connected
         self.peak_memory = 0
 
     def run(self, rests: Iterable[Rest], task: Task) -> Generator[Done, None, None]:
@@ -358,7 +363,9 @@ class _Workers:
 
     def _in_batches(self, rest: Rest, task: Task) -> Iterator[Iterator[Done]]:
         try:
-            for batch in _batches(rest.dump.frames(after=rest.after, offset=rest.offset, by_place=self._here)):
+            for batch in _batches(
+                rest.dump.frames(after=rest.after, offset=rest.offset, by_place=self._connected is None)
+            ):
                 future = self._submit(_converted, rest.number, batch, task)
                 yield self._of_batch(rest.number, batch, future)
         except DumpError as error:
@@ -375,6 +382,8 @@ class _Workers:
 
     def _submit(self, work: Callable[..., Result], *arguments: object) -> "Future[Measured[Result]]":
         try:
+            if self._connected is not None and not self._connected():
+                raise self._lost[0]
             future: Future[Measured[Result]] = self._executor.submit(_measured, this_tool(), work, *arguments)
         except self._lost as error:
             # Whoever asks for the result is told, behind what was done before.
@@ -383,13 +392,17 @@ class _Workers:
         return future
 
     def _result(self, future: "Future[Measured[Result]]", what: str) -> Result:
+        how = "a worker process was killed, perhaps for want of memory,"
+        if self._connected is not None:
+            how = "the cluster's workers were killed, or its scheduler is gone,"
+        died = WorkerDied(f"{how} while {what} were converted")
+        while self._connected is not None and not wait([future], timeout=1).done:
+            if not self._connected():
+                raise died
         try:
             result, memory, seconds = future.result()
         except self._lost:
-            how = "a worker process was killed, perhaps for want of memory,"
-            if not self._here:
-                how = "the cluster's workers were killed, or its scheduler is gone,"
-            raise WorkerDied(f"{how} while {what} were converted") from None
+            raise died from None
         self.peak_memory = max(self.peak_memory, memory)
         stages.add(seconds)
         return result

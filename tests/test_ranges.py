@@ -46,7 +46,7 @@ class Inline(Executor):
 
 
 def workers(executor: Executor, range_bytes: int) -> engines._Workers:
-    return engines._Workers(executor, (), 4, range_bytes, here=True)
+    return engines._Workers(executor, (), 4, range_bytes)
 
 
 def results(run: Callable[..., Any], rests: list[Rest]) -> tuple[list[Any], str | None]:
