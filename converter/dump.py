@@ -163,11 +163,15 @@ class Plain:
     def documents(self, chunks: Iterator[bytes], *, at: int, index: int) -> Iterator[Document]:
         """``chunks`` from byte ``at`` on: where the dump begins, with an ``index`` of 0, or where a document ends."""
         if self.dialect == "bson":
-            return _bson_documents(self.origin, chunks, at=at, index=index, after=0, framing="data")
+            yield from _bson_documents(self.origin, chunks, at=at, index=index, after=0, framing="data")
+            return
         in_array = self.dialect == "json-array"
         text = Text(chunks, at)
         reader = _JsonReader(self.origin, text, in_array=in_array, fast=self.fast, framing="data", index=index, after=0)
-        return reader.documents(resumed=index > 0)
+        try:
+            yield from reader.documents(resumed=index > 0)
+        finally:
+            reader.forget()
 
 
 class Dump:

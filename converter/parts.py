@@ -54,8 +54,9 @@ def written(number: int, piece: Range, task: Task, folder: str, refusals: Mappin
     def attempt(began: int, outcomes: Iterator[Outcome]) -> tuple[Part, DumpError | None]:
         try:
             return _written(piece, folder, token, began, outcomes), None
-        except DumpError as error:
-            return Part(began=began, error=error), error
+        except DumpError as found:
+            error = found.moved(0)  # without the frames that it went through, which would keep the dump's bytes
+        return Part(began=began, error=error), error
 
     part = None
     try:

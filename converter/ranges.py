@@ -124,7 +124,7 @@ def converted(number: int, piece: Range, task: Task) -> Converted:
         try:
             documents.extend(outcomes)
         except DumpError as found:
-            error = found
+            error = found.moved(0)  # without the frames that it went through, which would keep the dump's bytes
         complete = error is None and (not documents or piece.end is None or documents[-1][1] < piece.end)
         return Converted(began, tuple(documents), complete, error), error
 

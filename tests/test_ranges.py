@@ -1,5 +1,6 @@
 """A dump in byte ranges gives what one process gives, however its documents look and wherever ranges are cut."""
 
+import gc
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
@@ -14,9 +15,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from converter import engines, ranges
-from converter.dump import Dump
+from converter.dump import Dump, _JsonReader
 from converter.engines import Rest, engine
 from converter.errors import DumpError
+from converter.json_text import Text
 from converter.mapping import Options
 from converter.ranges import Range, separator
 from converter.transformation import Task
@@ -196,6 +198,24 @@ def test_arrays_that_look_like_the_dump(tmp_path: Path) -> None:
     held = [{"_id": number, "text": "x" * 50} for number in range(20)]
     data = Path(write_dump(tmp_path / "source", [job(number) | {"held": held} for number in range(50)])).read_bytes()
     assert (len(data) // 10_000, 1, 0) == counted(data, 10_000, tmp_path)
+
+
+def test_nothing_is_kept_of_a_range(tmp_path: Path) -> None:
+    """No garbage collector runs in a worker, so no cycle may hold the dump's bytes, wrong beginnings included."""
+    held = [{"_id": number, "text": "x" * 50} for number in range(20)]
+    path = write_dump(tmp_path / "dump", [job(number) | {"held": held} for number in range(50)])
+    with Dump.open(path) as dump:
+        plain, divided = dump.plain, separator(dump)
+    assert plain is not None
+    gc.collect()
+    gc.disable()
+    try:
+        before = sum(isinstance(one, _JsonReader | Text) for one in gc.get_objects())
+        for start in range(1000, 50_000, 1000):
+            ranges.converted(0, Range(plain, divided, start, start + 1000), TASK)
+        assert before == sum(isinstance(one, _JsonReader | Text) for one in gc.get_objects())
+    finally:
+        gc.enable()
 
 
 def test_where_guesses_are_always_wrong_they_end(tmp_path: Path) -> None:
