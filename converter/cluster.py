@@ -67,7 +67,7 @@ def _distributed() -> Any:
         import dask
 
         # Whatever it has to say that matters ends the run, in one line.
-        quiet = dict.fromkeys(["distributed", "distributed.client", "tornado"], "critical")
+        quiet = dict.fromkeys(["distributed", "distributed.client", "tornado", "tornado.application"], "critical")
         with dask.config.set({"logging": quiet}):
             import distributed
     except ImportError:
