@@ -30,7 +30,6 @@ from converter.manifest import Tool
 from converter.mapping import Rejected
 from converter.parts import Part
 from converter.ranges import Converted, Range, Separator
-from converter.shared_memory import SharedMemoryPool
 from converter.stages import Stage
 from converter.transformation import Accepted, Refused, Task, moved, outcome
 
@@ -129,16 +128,14 @@ def _local_workers(count: int) -> Iterator[ProcessPoolExecutor]:
     # A fork is there at once and has everything imported, but shares whatever locks the other threads of this process
     # hold, and nobody would open them. So it needs a process without threads: the command line's. Where there are
     # some, or on another system than Linux, workers come from a server that was started without any.
-    executor: ProcessPoolExecutor
+    fork = _is_alone()
+    context = multiprocessing.get_context("fork" if fork else "forkserver")
+    if not fork:
+        context.set_forkserver_preload([__name__])
     # They inherit the mask: no signal reaches a worker before it says what it does with one.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
-        if _is_alone():
-            executor = SharedMemoryPool(count, _begin_worker, slots=count + AHEAD)
-        else:
-            context = multiprocessing.get_context("forkserver")
-            context.set_forkserver_preload([__name__])
-            executor = ProcessPoolExecutor(count, mp_context=context, initializer=_begin_worker)
+        executor = ProcessPoolExecutor(count, mp_context=context, initializer=_begin_worker)
         executor.submit(os.getpid)  # forks all of them now, and only then the pool starts its own thread
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
-from pickle import PickleBuffer
 from time import perf_counter
 from typing import Any, cast
 
@@ -53,21 +52,6 @@ class Accepted:
     """Collection, its lines in one piece, how many they are."""
     counted: Counted
     reader: ReadBy
-
-    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        """Its lines may travel apart from the rest: https://docs.python.org/3/library/pickle.html#out-of-band-buffers."""
-        blocks = [(name, PickleBuffer(lines) if protocol >= 5 else lines, count) for name, lines, count in self.blocks]
-        return _accepted, (self.job_id, self.identities, blocks, self.counted, self.reader)
-
-
-def _accepted(
-    job_id: str,
-    identities: tuple[bytes, bytes],
-    blocks: list[tuple[str, PickleBuffer | bytes, int]],
-    counted: Counted,
-    reader: ReadBy,
-) -> Accepted:
-    return Accepted(job_id, identities, [(name, bytes(lines), count) for name, lines, count in blocks], counted, reader)
 
 
 @dataclass(frozen=True, slots=True)
