@@ -3,6 +3,7 @@
 Whatever the engine, outcomes come in the order of the documents, so the bundle's bytes are the same.
 """
 
+import ctypes
 import gc
 import multiprocessing
 import multiprocessing.connection
@@ -15,7 +16,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import metadata
@@ -57,6 +58,7 @@ CLUSTER_RANGE_BYTES = 16 << 20
 MOST_CLUSTER_RANGES = 64
 """Ranges whose outcomes may be in this process' memory at once, however many workers a cluster has."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_M_ARENA_MAX = -8
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,7 @@ def _local_workers(count: int) -> Iterator[ProcessPoolExecutor]:
     context = multiprocessing.get_context("fork" if fork else "forkserver")
     if not fork:
         context.set_forkserver_preload([__name__])
+    _share_memory_between_threads()
     # They inherit the mask: no signal reaches a worker before it says what it does with one.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
@@ -143,6 +146,14 @@ def _local_workers(count: int) -> Iterator[ProcessPoolExecutor]:
         yield executor
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _share_memory_between_threads() -> None:
+    """glibc gives each thread an arena of its own. The thread that receives results from the pool frees little of what
+    it takes, so the arena would creep up with the number of results: https://man7.org/linux/man-pages/man3/mallopt.3.html
+    """
+    with suppress(OSError, AttributeError):  # another library than glibc has no such call
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def _is_alone() -> bool:
