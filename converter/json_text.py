@@ -85,8 +85,8 @@ class Text:
         try:
             piece = self._next()
         except DumpError as error:
-            # Its turn comes behind the documents that stand before it.
-            self._chunks = _failing(error)
+            # Its turn comes behind the documents that stand before it. The frames that it went through hold this text.
+            self._chunks = _failing(error.with_traceback(None))
             return False
         if piece:
             self._ahead.append(piece)
