@@ -52,7 +52,8 @@ def connected(scheduler: str, describe: Callable[[], Any]) -> Iterator[Cluster]:
             def is_connected() -> bool:
                 return client.scheduler_comm is connection
 
-            lost = CancelledError, distributed.KilledWorker
+            # A result that is lost just as it is handed over Dask's executor takes for an exception, and stumbles.
+            lost = CancelledError, distributed.KilledWorker, AttributeError
             try:
                 yield Cluster(executor, sum(client.nthreads().values()), lost, is_connected)
             finally:

@@ -103,12 +103,15 @@ def test_the_same_bundle(cluster: Running, tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_worker_that_is_killed(cluster: Running, dump: str, expected: dict[str, Any], tmp_path: Path) -> None:
-    """Dask gives its range to another."""
+    """Dask gives its range to another; seldom a result is lost on its way, and the run is gone on with."""
     out = tmp_path / "out"
     running = start(dump, out, cluster.scheduler)
     wait_for_first_documents(running, out)
     os.kill(cluster.workers[0], signal.SIGKILL)
-    assert "" == finished(running)
+    printed = finished(running)
+    if printed:
+        assert (1, True) == (printed.count("\n"), "the cluster's workers were killed" in printed)
+        assert "" == finished(start(dump, out, cluster.scheduler, "--resume"))
     assert expected == bundle(out)
 
 
