@@ -2,10 +2,11 @@
 
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, Executor
+from concurrent.futures import CancelledError, Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
+from weakref import WeakSet
 
 from converter.errors import ClusterError
 
@@ -46,21 +47,56 @@ def connected(scheduler: str, describe: Callable[[], Any]) -> Iterator[Cluster]:
             except TimeoutError:
                 raise ClusterError(f"the Dask scheduler at {scheduler} has no workers: start some") from None
             _refuse_others(client.run(describe, on_error="return"), describe())
-            executor = client.get_executor(pure=False)
+            executor = _Executor(client)
             connection = client.scheduler_comm
 
             def is_connected() -> bool:
                 return client.scheduler_comm is connection
 
-            # A result that is lost just as it is handed over Dask's executor takes for an exception, and stumbles.
-            lost = CancelledError, distributed.KilledWorker, AttributeError
+            lost = CancelledError, distributed.KilledWorker, distributed.comm.CommClosedError
             try:
                 yield Cluster(executor, sum(client.nthreads().values()), lost, is_connected)
             finally:
                 if is_connected():
-                    executor.shutdown(wait=False)
+                    executor.give_up()
         finally:
             client.close()
+
+
+class _Executor(Executor):
+    """Does what ``distributed.Client.get_executor`` promises.
+
+    That one looks at a task's status once more when it has the result. If the result's worker was lost just then, it
+    takes the result for an exception, and stumbles. Where a result was lost on its way and making it anew failed, it
+    never says so. Both are in ``distributed.cfexecutor._cascade_future``, of 2025.1 as of 2026.8.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._under_way: WeakSet[Future[Any]] = WeakSet()
+
+    def submit(self, work: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
+        task = self._client.submit(work, *arguments, pure=False, **options)
+        outcome: Future[Any] = Future()
+        outcome.add_done_callback(lambda done: task.release())
+        self._under_way.add(outcome)
+        self._client.loop.add_callback(self._settle, outcome, task)
+        return outcome
+
+    async def _settle(self, outcome: Future[Any], task: Any) -> None:
+        try:
+            result = await task
+        except Exception as error:
+            if outcome.set_running_or_notify_cancel():
+                outcome.set_exception(error)
+        else:
+            if outcome.set_running_or_notify_cancel():
+                outcome.set_result(result)
+
+    def give_up(self) -> None:
+        """Whatever is under way."""
+        for outcome in list(self._under_way):
+            outcome.cancel()
 
 
 def _distributed() -> Any:

@@ -409,9 +409,7 @@ class _Workers:
                 raise died
         try:
             result, memory, seconds = future.result()
-        except self._lost as error:
-            if isinstance(error, AttributeError) and error.name != "with_traceback":
-                raise  # a bug of ours, and not the one that cluster.py knows of
+        except self._lost:
             raise died from None
         self.peak_memory = max(self.peak_memory, memory)
         stages.add(seconds)
