@@ -1,10 +1,12 @@
 """Workers on other machines: a Dask cluster, by the interface that the standard library has for executors."""
 
+import pickle
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 from weakref import WeakSet
 
@@ -47,7 +49,7 @@ def connected(scheduler: str, describe: Callable[[], Any]) -> Iterator[Cluster]:
             except TimeoutError:
                 raise ClusterError(f"the Dask scheduler at {scheduler} has no workers: start some") from None
             _refuse_others(client.run(describe, on_error="return"), describe())
-            executor = _Executor(client)
+            executor = _Executor(client, describe)
             connection = client.scheduler_comm
 
             def is_connected() -> bool:
@@ -71,12 +73,14 @@ class _Executor(Executor):
     never says so. Both are in ``distributed.cfexecutor._cascade_future``, of 2025.1 as of 2026.8.
     """
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, describe: Callable[[], Any]) -> None:
         self._client = client
+        self._describe = describe
         self._under_way: WeakSet[Future[Any]] = WeakSet()
 
     def submit(self, work: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
-        task = self._client.submit(work, *arguments, pure=False, **options)
+        call = pickle.dumps(_Call(partial(work, *arguments, **options)))
+        task = self._client.submit(pickle.loads, call, pure=False)
         outcome: Future[Any] = Future()
         outcome.add_done_callback(lambda done: task.release())
         self._under_way.add(outcome)
@@ -85,7 +89,7 @@ class _Executor(Executor):
 
     async def _settle(self, outcome: Future[Any], task: Any) -> None:
         try:
-            result = await task
+            result = await self._result(task)
         except Exception as error:
             if outcome.set_running_or_notify_cancel():
                 outcome.set_exception(error)
@@ -93,10 +97,33 @@ class _Executor(Executor):
             if outcome.set_running_or_notify_cancel():
                 outcome.set_result(result)
 
+    async def _result(self, task: Any) -> Any:
+        try:
+            return await task
+        except (ImportError, AttributeError):
+            # What unpickling raises in a worker that doesn't know a name. It may be a bug of ours as well.
+            _refuse_others(await self._client.run(self._describe, on_error="return"), self._describe())
+            raise
+
     def give_up(self) -> None:
         """Whatever is under way."""
         for outcome in list(self._under_way):
             outcome.cancel()
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """Work that is done when it is unpickled.
+
+    A Dask worker that can't unpickle a task's function or arguments ends, and says nothing of it to whoever waits for
+    the task. Hence the task is ``pickle.loads``, which every worker knows, and what it raises is the task's error. The
+    scheduler, which unpickles tasks too, need not know novel-backfill then.
+    """
+
+    work: Callable[[], Any]
+
+    def __reduce__(self) -> tuple[Callable[[], Any], tuple[()]]:
+        return self.work, ()
 
 
 def _distributed() -> Any:

@@ -161,6 +161,48 @@ def test_a_bug_in_a_worker_keeps_its_traceback(lasting_cluster: Running) -> None
     assert "_converted" in [entry.name for entry in raised.traceback]
 
 
+def test_a_worker_without_the_program_that_joins_later(
+    cluster: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "CLUSTER_RANGE_BYTES", 5000)
+    dump = write_dump(tmp_path / "dump", jobs(200))
+    one = converted((dump,), tmp_path / "one", workers=1)
+
+    class Joining(Progress):
+        worker: "subprocess.Popen[bytes] | None" = None
+
+        def advance(self, **totals: int) -> None:
+            super().advance(**totals)
+            if self.worker is None:
+                self.worker = start_worker_without_the_program(cluster.scheduler, tmp_path)
+
+    progress = Joining()
+    request = ConvertRequest(dumps=(dump,), out=str(tmp_path / "out"), scheduler=cluster.scheduler)
+    try:
+        error = failure(lambda: convert(request, progress))
+    finally:
+        assert progress.worker is not None
+        progress.worker.kill()
+        progress.worker.wait()
+    assert isinstance(error, ClusterError)
+    assert "has no such novel-backfill" in str(error)
+    assert f"install {engines.this_tool()} on all workers; go on with: novel-backfill convert" in str(error)
+    assert "\n" not in str(error)
+    assert one == converted((dump,), tmp_path / "out", workers=1, resume=True)
+
+
+def start_worker_without_the_program(scheduler: str, folder: Path) -> "subprocess.Popen[bytes]":
+    """Returns when the cluster has it."""
+    script = "import sys; sys.modules['converter'] = None; from distributed.cli.dask_worker import main; main()"
+    options = ["--no-nanny", "--nthreads=1", "--no-dashboard", "--host=127.0.0.1"]
+    worker = subprocess.Popen(
+        [sys.executable, "-c", script, *options, scheduler], cwd=folder, stderr=subprocess.DEVNULL
+    )
+    with distributed.Client(scheduler, set_as_default=False) as client:
+        client.wait_for_workers(3)
+    return worker
+
+
 def test_a_worker_that_is_killed(cluster: Running, dump: str, expected: dict[str, Any], tmp_path: Path) -> None:
     """Dask gives its range to another."""
     out = tmp_path / "out"
