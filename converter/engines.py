@@ -258,8 +258,16 @@ class _Workers:
 
     def run(self, rests: Iterable[Rest], task: Task) -> Generator[Done, None, None]:
         """Raises ``DumpError`` behind the outcomes of all documents before it, and ``WorkerDied``."""
-        under_way: deque[Iterator[Done]] = deque()
-        for delivery in self._deliveries(rests, task):
+        return self._in_order(self._deliveries(rests, task))
+
+    def parts(self, rests: Iterable[Rest], task: Task, folder: str) -> Generator[Written, None, None]:
+        """Raises ``DumpError`` behind all parts before it, ``WorkerDied``, and ``OutputError``."""
+        return self._in_order(self._part_deliveries(rests, task, folder))
+
+    def _in_order(self, deliveries: Iterator[Iterator[Result]]) -> Generator[Result, None, None]:
+        """What comes of each, while those behind it are worked on."""
+        under_way: deque[Iterator[Result]] = deque()
+        for delivery in deliveries:
             under_way.append(delivery)
             while len(under_way) >= self._most:
                 yield from under_way.popleft()
@@ -316,16 +324,6 @@ class _Workers:
         chain.complete = found.complete
 
     # -------------------------------------------------------------------------------------------------------- parts
-
-    def parts(self, rests: Iterable[Rest], task: Task, folder: str) -> Generator[Written, None, None]:
-        """Raises ``DumpError`` behind all parts before it, ``WorkerDied``, and ``OutputError``."""
-        under_way: deque[Iterator[Written]] = deque()
-        for delivery in self._part_deliveries(rests, task, folder):
-            under_way.append(delivery)
-            while len(under_way) >= self._most:
-                yield from under_way.popleft()
-        while under_way:
-            yield from under_way.popleft()
 
     def _part_deliveries(self, rests: Iterable[Rest], task: Task, folder: str) -> Iterator[Iterator[Written]]:
         for rest in rests:
