@@ -14,7 +14,7 @@ from converter import checkpoint as checkpoints
 from converter import mapping, parts, stages
 from converter.checkpoint import Checkpoint, Position, State
 from converter.dump import Document, Dump, read
-from converter.engines import Engine, Rest, Written, engine, processors, this_tool
+from converter.engines import Engine, Rest, Written, engine, this_tool
 from converter.errors import (
     CheckpointMismatch,
     ClusterError,
@@ -31,6 +31,7 @@ from converter.manifest import Counts, FileEntry, Identity, Input, Manifest, Opt
 from converter.mapping import Rejected
 from converter.outputs import CHECKPOINT, CHECKSUMS, MANIFEST, REJECTS, REPORTS, Bundle, Outputs, crash_point
 from converter.parts import Part
+from converter.processes import processors
 from converter.progress import Progress
 from converter.report import Facts, report_json
 from converter.report.files import report_files

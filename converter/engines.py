@@ -3,20 +3,11 @@
 Whatever the engine, outcomes come in the order of the documents, so the bundle's bytes are the same.
 """
 
-import ctypes
-import gc
-import multiprocessing
-import multiprocessing.connection
-import os
 import platform
-import resource
-import signal
-import sys
-import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from concurrent.futures import BrokenExecutor, Executor, Future, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import metadata
@@ -30,6 +21,7 @@ from converter.errors import BackfillError, ClusterError, DumpError, WorkerDied
 from converter.manifest import Tool
 from converter.mapping import Rejected
 from converter.parts import Part
+from converter.processes import local_workers, peak_memory
 from converter.ranges import Converted, Range, Separator
 from converter.stages import Stage
 from converter.transformation import Accepted, Refused, Task, moved, outcome
@@ -57,8 +49,6 @@ CLUSTER_RANGE_BYTES = 16 << 20
 """The same for workers on other machines, where every task has a longer way to go."""
 MOST_CLUSTER_RANGES = 64
 """Ranges whose outcomes may be in this process' memory at once, however many workers a cluster has."""
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_M_ARENA_MAX = -8
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +100,7 @@ def engine(workers: int, scheduler: str | None = None) -> Iterator[Engine]:
     elif workers == 1:
         yield Engine(_in_this_process, _Workers(_Here(), (), 1, RANGE_BYTES).parts, peak_memory)
     else:
-        with _local_workers(workers) as executor:
+        with local_workers(workers, __name__) as executor:
             pool = _Workers(executor, (BrokenExecutor,), workers + AHEAD, RANGE_BYTES)
             yield Engine(pool.run, pool.parts, lambda: max(pool.peak_memory, peak_memory()))
 
@@ -123,56 +113,6 @@ def this_tool() -> Tool:
 @cache
 def _version() -> str:
     return metadata.version("novel-backfill")
-
-
-@contextmanager
-def _local_workers(count: int) -> Iterator[ProcessPoolExecutor]:
-    # A fork is there at once and has everything imported, but shares whatever locks the other threads of this process
-    # hold, and nobody would open them. So it needs a process without threads: the command line's. Where there are
-    # some, or on another system than Linux, workers come from a server that was started without any.
-    fork = _is_alone()
-    context = multiprocessing.get_context("fork" if fork else "forkserver")
-    if not fork:
-        context.set_forkserver_preload([__name__])
-    _share_memory_between_threads()
-    # They inherit the mask: no signal reaches a worker before it says what it does with one.
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    try:
-        executor = ProcessPoolExecutor(count, mp_context=context, initializer=_begin_worker)
-        executor.submit(os.getpid)  # forks all of them now, and only then the pool starts its own thread
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    try:
-        yield executor
-    finally:
-        executor.shutdown(wait=True, cancel_futures=True)
-
-
-def _share_memory_between_threads() -> None:
-    """glibc gives each thread an arena of its own. The thread that receives results from the pool frees little of what
-    it takes, so the arena would creep up with the number of results: https://man7.org/linux/man-pages/man3/mallopt.3.html
-    """
-    with suppress(OSError, AttributeError):  # another library than glibc has no such call
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
-
-
-def _is_alone() -> bool:
-    """Whether this is Linux, and the process has no thread but this one, be it Python's or a library's."""
-    try:
-        return os.listdir("/proc/self/task") == [str(os.getpid())]
-    except OSError:
-        return False
-
-
-def processors() -> int:
-    """Those that this process may use; where the system doesn't tell (macOS), all there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def peak_memory() -> int:
-    """Bytes of memory that this process held at most."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _in_this_process(rests: Iterable[Rest], task: Task) -> Generator[Done, None, None]:
@@ -482,20 +422,3 @@ def _converted(number: int, batch: list[Document], task: Task) -> Outcomes:
     except DumpError as error:
         return outcomes, error
     return outcomes, None
-
-
-def _begin_worker() -> None:
-    """A worker leaves signals to the process that it works for, and ends with it, however that one ends."""
-    # A document's values hold no cycles, and there are thousands: looking for some takes a twentieth of the time.
-    gc.disable()
-    for number in _SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def end_with_parent() -> None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=end_with_parent, daemon=True).start()

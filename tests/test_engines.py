@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from converter import engines
+from converter import engines, processes
 from converter.conversion import ConvertRequest, convert
 from converter.dump import Document, Dump
 from converter.engines import Rest, engine
@@ -148,7 +148,7 @@ def test_order(dump: str) -> None:
 def test_memory_of_the_workers_counts(dump: str) -> None:
     with Dump.open(dump) as opened, engine(2) as work:
         list(work.run([Rest(0, opened)], TASK))
-    assert work.peak_memory() >= engines.peak_memory() > 0
+    assert work.peak_memory() >= processes.peak_memory() > 0
 
 
 def test_an_error_of_the_dump_comes_last(dump: str, tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_after_a_worker_was_killed_the_run_is_resumed(
 
 def test_workers_are_forked_where_that_is_safe() -> None:
     """By a process without other threads; those of this one keep it from being forked, if there are any."""
-    script = "from converter import engines; print(engines._is_alone())"
+    script = "from converter import processes; print(processes._is_alone())"
     found = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     assert f"{sys.platform == 'linux'}\n" == found.stdout
     with_thread = f"import threading; threading.Thread(target=input, daemon=True).start(); {script}"
@@ -264,7 +264,7 @@ def test_small_dumps_need_no_other_process(dump: str, tmp_path: Path, monkeypatc
     def refuse(*_: object) -> None:
         raise AssertionError("a process was started")
 
-    monkeypatch.setattr(engines, "_local_workers", refuse)
+    monkeypatch.setattr(engines, "local_workers", refuse)
     converted((dump,), tmp_path / "out")
 
 
