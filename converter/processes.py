@@ -12,10 +12,35 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
+from multiprocessing.context import ForkContext, ForkProcess, ForkServerContext, ForkServerProcess
 from typing import Final
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _M_ARENA_MAX: Final = -8
+
+
+class _Forked(ForkProcess):
+    """A worker that ends when the pool wants it to, though it ignores SIGTERM.
+
+    Where one worker was killed, the pool ends the others, and waits for them. One may be about to hand over a result
+    that nobody takes any more: it would wait for ever, and so would the pool.
+    """
+
+    terminate = ForkProcess.kill
+
+
+class _Served(ForkServerProcess):
+    """The same."""
+
+    terminate = ForkServerProcess.kill
+
+
+class _Forks(ForkContext):
+    Process = _Forked
+
+
+class _Server(ForkServerContext):
+    Process = _Served
 
 
 @contextmanager
@@ -24,10 +49,8 @@ def local_workers(count: int, module: str) -> Iterator[ProcessPoolExecutor]:
     # A fork is there at once and has everything imported, but shares whatever locks the other threads of this process
     # hold, and nobody would open them. So it needs a process without threads: the command line's. Where there are
     # some, or on another system than Linux, workers come from a server that was started without any.
-    fork = _is_alone()
-    context = multiprocessing.get_context("fork" if fork else "forkserver")
-    if not fork:
-        context.set_forkserver_preload([module])
+    context = _Forks() if _is_alone() else _Server()
+    context.set_forkserver_preload([module])
     _share_memory_between_threads()
     # They inherit the mask: no signal reaches a worker before it says what it does with one.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)

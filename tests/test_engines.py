@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,15 @@ def test_a_worker_that_is_killed(dump: str, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(engines, "_measured", die)
     with Dump.open(dump) as opened, engine(2) as work, pytest.raises(WorkerDied, match=r"while bytes 0 to 100,000 of"):
         list(work.run([Rest(0, opened)], TASK))
+
+
+def test_when_a_worker_was_killed_the_others_end() -> None:
+    """Whatever they are at: they leave other signals to the process that they work for."""
+    with processes.local_workers(2, engines.__name__) as executor:
+        busy = executor.submit(time.sleep, 3600)
+        executor.submit(die)
+        with pytest.raises(BrokenExecutor):
+            busy.result()
 
 
 def test_after_a_worker_was_killed_the_run_is_resumed(
