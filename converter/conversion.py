@@ -182,7 +182,7 @@ class _Run:
                 (self._convert_parts if in_parts else self._convert_documents)(interruption)
         except (WorkerDied, ClusterError) as error:
             self.save()
-            raise type(error)(f"{error}; {self.request.way_on()}") from error
+            raise type(error)(f"{error}; {self.request.way_on(self.tally.read)}") from error
         except DumpError as error:
             self._refuse_changed_dumps()
             self.save()

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import Any
@@ -185,15 +186,31 @@ def test_when_a_worker_was_killed_the_others_end() -> None:
             busy.result()
 
 
+measured = engines._measured
+
+
+def die_at_the_fifth_range(*arguments: Any) -> Any:
+    """It is given away when the first one's documents have been taken."""
+    piece = arguments[3]
+    return die() if piece.start >= 4 * 100_000 else measured(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("dying", "advice"),
+    [
+        (die, "nothing was converted; start over with: novel-backfill convert {dump} --out={out} --overwrite"),
+        (die_at_the_fifth_range, "go on with: novel-backfill convert {dump} --out={out} --resume"),
+    ],
+)
 def test_after_a_worker_was_killed_the_run_is_resumed(
-    dump: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dying: Callable[..., Any], advice: str, dump: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = converted((dump,), tmp_path / "whole", workers=1)
+    whole, out = converted((dump,), tmp_path / "whole", workers=1), tmp_path / "out"
     with monkeypatch.context() as patched:
-        patched.setattr(engines, "_measured", die)
-        error = failure(lambda: converted((dump,), tmp_path / "out", workers=2))
+        patched.setattr(engines, "_measured", dying)
+        error = failure(lambda: converted((dump,), out, workers=2))
     assert isinstance(error, WorkerDied)
-    assert "go on with: novel-backfill convert" in str(error)
+    assert f"were converted; {advice.format(dump=dump, out=out)}" in str(error)
     assert whole == converted((dump,), tmp_path / "out", workers=2, resume=True)
 
 
