@@ -155,15 +155,18 @@ def exact_fraction(text: str) -> float | Decimal128 | str:
 # ------------------------------------------------------------------------------------------------------- decoding
 
 
+# ``type(...) is str`` throughout: the Code of a wrapper inside the wrapper is a str too, and no text.
+
+
 def _object_id(value: object) -> object:
     try:
-        return ObjectId(value) if isinstance(value, str) else None
+        return ObjectId(value) if type(value) is str else None
     except InvalidId:
         return None
 
 
 def _date(value: object) -> object:
-    if isinstance(value, str):
+    if type(value) is str:
         stamp = milliseconds(value)
         return None if stamp is None else DatetimeMS(stamp)
     elif isinstance(value, float) and math.isfinite(value):
@@ -177,7 +180,7 @@ _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,19}")
 
 
 def _whole(value: object, limit: int) -> int | None:
-    if isinstance(value, str) and _INTEGER.fullmatch(value):
+    if type(value) is str and _INTEGER.fullmatch(value):
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool) and -limit - 1 <= value <= limit:
         return value
@@ -197,7 +200,7 @@ _DOUBLE: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]
 
 
 def _double(value: object) -> object:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    if isinstance(value, bool | Code) or not isinstance(value, str | int | float):
         return None
     if isinstance(value, str) and not _DOUBLE.fullmatch(value):
         return None
@@ -238,6 +241,14 @@ _RARE: Final = frozenset(
         "$dbPointer",
     )
 )
+_TEXTS: Final = frozenset(("$regex", "$options", "pattern", "options", "$code", "$symbol", "$ref", "$db"))
+"""What pymongo takes to be text in these wrappers without looking, or takes as bytes too."""
+
+
+def _holds_texts(wrapper: dict[str, object]) -> bool:
+    inner = wrapper.get("$regularExpression")
+    held = wrapper | inner if isinstance(inner, dict) else wrapper
+    return all(type(held[key]) is str for key in held.keys() & _TEXTS)
 
 
 def _unwrap(wrapper: dict[str, object], key: str) -> object:
@@ -248,7 +259,7 @@ def _unwrap(wrapper: dict[str, object], key: str) -> object:
     if len(wrapper) == 1 and key in _COMMON:
         value = _COMMON[key](wrapper[key])
         return wrapper if value is None else value
-    if frozenset(wrapper) in _RARE:
+    if frozenset(wrapper) in _RARE and _holds_texts(wrapper):
         try:
             return json_util.object_hook(dict(wrapper), _OPTIONS["relaxed"])
         except (BSONError, ValueError, TypeError, KeyError, AttributeError, DecimalException):
