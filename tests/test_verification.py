@@ -317,6 +317,11 @@ def test_sealing_changes_nothing_in_a_sound_bundle(bundle: Path) -> None:
     assert before == (bundle / CHECKSUMS).read_bytes()
 
 
+def test_sums_beyond_64_bits_are_read_back_from_the_reports(tmp_path: Path) -> None:
+    document = jobs.job(chapters=[{"chapterNumber": 1, "status": "pending", "cost": 1e300}])
+    assert [] == proved(bundled(tmp_path, dumped(tmp_path / "jobs.json", [document]))).problems
+
+
 def test_reports_must_say_what_the_manifest_says(bundle: Path) -> None:
     """They have no checksum, because they tell of the run's time; so they are held against what has one."""
     report = json.loads((bundle / "report.json").read_bytes())
