@@ -78,6 +78,7 @@ def _convert(
     request: ConvertRequest, dumps: list[Dump], identity: Identity, work: Engine, progress: Progress, stack: ExitStack
 ) -> Summary:
     bundle = stack.enter_context(Bundle(Path(request.out)))
+    bundle.refuse_dumps(request.dumps)
     path = bundle.folder / CHECKPOINT
     saved = None
     if request.resume and path.exists():

@@ -333,6 +333,16 @@ class Bundle:
                 f"{self.folder} holds {what} ({existing[0]}): replace it with --overwrite, or choose another --out"
             )
 
+    def refuse_dumps(self, dumps: Iterable[str]) -> None:
+        """Raises ``OutputExists`` when the bundle would replace or remove the very dump that it is made from."""
+        for dump in dumps:
+            place = Path(dump).resolve()
+            taken = is_of_bundle(place.name) or _unfinished({place.name})
+            if dump != "-" and taken and place.parent == self.folder.resolve():
+                raise OutputExists(
+                    f"{dump} would be lost, because the bundle in {self.folder} needs its name: choose another --out"
+                )
+
     def clear(self) -> None:
         """Removes what an earlier run left unfinished. A finished bundle stays until the new one is complete."""
         with _writing(self.folder):

@@ -150,6 +150,18 @@ def test_existing_files_of_a_bundle_are_never_replaced(dump: str, tmp_path: Path
     assert b"mine" not in contents(out).values()
 
 
+@pytest.mark.parametrize("name", ["report.json", "novel_jobs.ndjson.partial", "novel_jobs.part-00000.ndjson"])
+@pytest.mark.parametrize("option", ["overwrite", "resume"])
+def test_a_dump_is_never_replaced_by_its_own_bundle(dump: str, tmp_path: Path, name: str, option: str) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    shutil.copy(dump, out / name)
+    before = contents(out)
+    with pytest.raises(OutputExists, match=rf"{name} would be lost, because the bundle in .* needs its name"):
+        run(str(out / name), out, **{option: True})
+    assert before == contents(out)
+
+
 def test_leftovers_are_never_replaced(dump: str, interrupted: Path) -> None:
     before = contents(interrupted)
     with pytest.raises(OutputExists) as caught:
