@@ -105,18 +105,51 @@ def test_a_fast_proof_reads_no_line(bundle: Path) -> None:
 
 
 def test_files_that_do_not_belong_are_warned_of(bundle: Path) -> None:
-    checksums = [line for line in (bundle / CHECKSUMS).read_text().splitlines() if not line.endswith("  indexes.js")]
-    (bundle / CHECKSUMS).write_text("\n".join(checksums) + "\n")
     for name in ("notes.txt", "novel_jobs.ndjson.partial"):
         (bundle / name).write_bytes(b"")
     found = proved(bundle)
     assert found.ok
     assert [
-        ("indexes.js", "not in SHA256SUMS"),
         ("notes.txt", "not a file of the bundle"),
         ("novel_jobs.ndjson.partial", "left by a conversion that was interrupted, or is at work"),
     ] == [(warning.file, warning.detail) for warning in found.warnings]
     assert "warning: notes.txt: not a file of the bundle" in render(found)
+
+
+def test_a_file_that_the_bundle_should_not_have(bundle: Path) -> None:
+    """Rejects that nobody made, parts beside a joined file: somebody would take them for the bundle's."""
+    part = "novel_jobs.part-00000.ndjson"
+    (bundle / part).write_bytes(b"")
+    found = proved(bundle)
+    assert [(part, "this bundle should have no such file")] == [(told.file, told.detail) for told in found.problems]
+
+
+@pytest.mark.parametrize("name", ["import.sh", "indexes.js", "README.md"])
+def test_a_file_without_a_checksum(bundle: Path, name: str) -> None:
+    checksums = [line for line in (bundle / CHECKSUMS).read_text().splitlines() if not line.endswith(f"  {name}")]
+    (bundle / CHECKSUMS).write_text("\n".join(checksums) + "\n")
+    (bundle / name).write_bytes(b"changed")
+    found = proved(bundle)
+    assert [(CHECKSUMS, f"{name} is not in it")] == [(told.file, told.detail) for told in found.problems]
+
+
+@pytest.mark.parametrize(
+    ("part", "content"),
+    [
+        ("run", None),
+        ("run", {}),
+        ("cost", {}),
+        ("parity", {"chapters": 5}),
+        ("tokens", {"deltas": "x"}),
+        ("long_lists", 1),
+    ],
+)
+def test_a_report_of_another_shape(bundle: Path, part: str, content: object) -> None:
+    report = json.loads((bundle / "report.json").read_bytes())
+    (bundle / "report.json").write_text(json.dumps(report | {part: content}))
+    assert [("report.json", "this is no report of novel-backfill")] == [
+        (told.file, told.detail) for told in proved(bundle).problems
+    ]
 
 
 def test_a_hundred_problems_are_told_and_all_are_counted(bundle: Path) -> None:

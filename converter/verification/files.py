@@ -21,6 +21,8 @@ from converter.outputs import (
 )
 from converter.verification.findings import Proof, shown
 
+_ALWAYS: Final = (MANIFEST, "import.sh", "indexes.js", "README.md")
+"""What SHA256SUMS lists of every bundle, besides the files of the manifest."""
 _CHECKSUM_LINE: Final = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 
 
@@ -48,15 +50,17 @@ def check_files(bundle: Path, manifest: Manifest, proof: Proof) -> None:
     listed = _checksums(bundle, proof)
     for name in (*_data_files(manifest), *([REJECTS] if manifest.counts.rejected else [])):
         proof.expect(name in manifest.files, "files", MANIFEST, None, f"{name} is not in it")
-    for name in sorted({*manifest.files, MANIFEST} - listed.keys()):
+    for name in sorted({*manifest.files, *_ALWAYS} - listed.keys()):
         proof.problem("checksums", CHECKSUMS, None, f"{shown(name)} is not in it")
     for name in sorted({*manifest.files, *listed}):
         _check_file(bundle, name, manifest, listed.get(name), proof)
     for path in sorted(bundle.iterdir()):
         if path.name.endswith(".partial"):
             proof.warn(path.name, "left by a conversion that was interrupted, or is at work")
-        elif path.name not in {*manifest.files, *listed, *REPORTS, MANIFEST, CHECKSUMS}:
-            proof.warn(path.name, f"not in {CHECKSUMS}" if is_of_bundle(path.name) else "not a file of the bundle")
+        elif not is_of_bundle(path.name):
+            proof.warn(path.name, "not a file of the bundle")
+        elif path.name not in {*manifest.files, *_ALWAYS, *REPORTS, CHECKSUMS}:
+            proof.problem("files", path.name, None, "this bundle should have no such file")
 
 
 def _data_files(manifest: Manifest) -> list[str]:

@@ -3,12 +3,25 @@
 import json
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+from jinja2 import TemplateError
 
 from converter.manifest import Manifest
 from converter.outputs import REPORTS, data_files
 from converter.report.files import report_files
 from converter.verification.findings import Proof
+
+_OF_ANOTHER_SHAPE: Final = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TemplateError,
+    TypeError,
+    ValueError,
+)
+"""What reading and wording a file raises that is JSON at best, but no report."""
 
 
 def check_reports(bundle: Path, manifest: Manifest, proof: Proof) -> None:
@@ -25,15 +38,15 @@ def check_reports(bundle: Path, manifest: Manifest, proof: Proof) -> None:
         # Not orjson, which reads integers from 2**64 as doubles: a sum may be any integer.
         report = json.loads(texts["report.json"])
         figures = _figures(report)
-    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        # Another version may word a report in another way.
+        same_version = manifest.tool.version == metadata.version("novel-backfill")
+        worded = report_files(report) if same_version else {}
+    except _OF_ANOTHER_SHAPE:
         proof.problem("reports", "report.json", None, "this is no report of novel-backfill")
         return
     for what, expected in _expected(manifest).items():
         proof.expect(figures[what] == expected, "reports", "report.json", None, f"{what} are not the manifest's")
-    # Another version may word a report in another way.
-    if manifest.tool.version != metadata.version("novel-backfill"):
-        return
-    for name, text in report_files(report).items():
+    for name, text in worded.items():
         same = texts.get(name) in (None, text.encode("utf-8", "replace"))
         proof.expect(same, "reports", name, None, "this isn't what convert writes for the figures in report.json")
 
