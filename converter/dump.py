@@ -10,7 +10,7 @@ import codecs
 import contextlib
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Literal, Self
@@ -18,6 +18,7 @@ from typing import Any, Final, Literal, Self
 import bson
 import ijson
 import orjson
+from bson import Code, DBRef
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.errors import BSONError
 
@@ -70,6 +71,7 @@ _LONG_NUMBER = re.compile(rb'"(?:[^"\\]++|\\.)*+"|([0-9]{%d})' % (MAX_DIGITS + 1
 _BSON_OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(
     datetime_conversion=DatetimeConversion.DATETIME_MS, unicode_decode_error_handler="surrogatepass"
 )
+_REFERENCE: Final = frozenset(("$ref", "$id", "$db"))
 _BSON_OPTIONS_REPLACE: CodecOptions[dict[str, Any]] = _BSON_OPTIONS.with_options(unicode_decode_error_handler="replace")
 # Type bytes an element may begin with: https://bsonspec.org/spec.html
 _BSON_TYPES = frozenset(range(0x01, 0x14)) | {0x7F, 0xFF}
@@ -367,22 +369,41 @@ def _bson_document(place: tuple[int, int | None, int | None], data: bytes, origi
         raise origin.error(problem, offset=place[1], index=place[0]) from None
     if _deeper_than(MAX_DEPTH, value):
         return Unreadable(*place, "nested-too-deep", _TOO_DEEP, data, in_bson=True)
+    if b"\2$ref\0" in data:
+        value = _with_plain_references(value)
     return RawDocument(*place, value, not_utf8=not_utf8, reader="bson")
+
+
+def _with_plain_references(value: Any) -> Any:
+    """A DBRef that holds other fields as the object that it is in Extended JSON: pymongo makes one of that too."""
+    if isinstance(value, DBRef):
+        fields = {key: _with_plain_references(held) for key, held in value.as_doc().items()}
+        if fields.keys() <= _REFERENCE:
+            return DBRef(value.collection, fields["$id"], value.database)
+        return fields
+    if isinstance(value, dict):
+        return {key: _with_plain_references(held) for key, held in value.items()}
+    return [_with_plain_references(held) for held in value] if isinstance(value, list) else value
 
 
 def _deeper_than(depth: int, value: object) -> bool:
     """Level by level, because a recursion would not survive what this is looking for."""
     level: list[Any] = [value]
     while level := [
-        inner
-        for outer in level
-        for inner in (outer.values() if isinstance(outer, dict) else outer)
-        if isinstance(inner, dict | list)
+        inner for outer in level for inner in _held(outer) if isinstance(inner, dict | list | DBRef | Code)
     ]:
         depth -= 1
         if depth == 0:
             return True
     return False
+
+
+def _held(value: Any) -> Iterable[object]:
+    if isinstance(value, Code):
+        return () if value.scope is None else value.scope.values()
+    if isinstance(value, DBRef):
+        return value.as_doc().values()
+    return value.values() if isinstance(value, dict) else value
 
 
 # ------------------------------------------------------------------------------------------------------------- JSON

@@ -16,7 +16,7 @@ from typing import Any
 
 import bson
 import pytest
-from bson import DatetimeMS, Decimal128, Int64, ObjectId
+from bson import DatetimeMS, DBRef, Decimal128, Int64, ObjectId
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -270,6 +270,21 @@ def test_bson_dates_of_any_year_and_text_that_is_not_utf_8(write: Callable[[byte
         (document.value, document.not_utf8) for document in documents if isinstance(document, RawDocument)
     ]
     assert error is None
+
+
+def test_a_reference_with_other_fields_is_an_object_in_every_dialect(write: Callable[[bytes], str]) -> None:
+    """pymongo makes a DBRef of it, but Extended JSON knows none with other fields."""
+    reference = {"$ref": "c", "$id": {"a": [{"$ref": "c", "$id": 1, "other.field": 2}]}, "$db": "d"}
+    document = {"plain": {"$ref": "c", "$id": 1}, "nested": [reference], "other": {**reference, "collection": 3}}
+    inner = {"a": [{"$ref": "c", "$id": 1, "other.field": 2}]}
+    expected = {
+        "plain": DBRef("c", 1),
+        "nested": [DBRef("c", inner, "d")],
+        "other": {"$ref": "c", "$id": inner, "$db": "d", "collection": 3},
+    }
+    for dump in (bson.encode(document), json.dumps([document]).encode()):
+        documents, error = read(write(dump))
+        assert ([expected], None) == (values(documents), error)
 
 
 # ---------------------------------------------------------------------------------------------------- surrogates

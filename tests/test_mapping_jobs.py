@@ -1,9 +1,10 @@
 """Mapping rules "novel_jobs": status, times, payload, context, summary, engine, failures, progress."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from bson import Code, Decimal128, Int64, ObjectId
+from bson import Code, DBRef, Decimal128, Int64, ObjectId
 
 from converter.extjson import Double, RawText, dumps
 from tests.jobs import (
@@ -16,6 +17,7 @@ from tests.jobs import (
     job,
     legacy,
     novel_job,
+    rejected,
     repairs,
     without,
 )
@@ -597,3 +599,20 @@ def test_a_raw_text_is_passed_on_untouched() -> None:
 
     assert content is novel_job(document)["chapters"][0]["content"]
     assert 3 == novel_job(document)["chapters"][0]["wordCount"]
+
+
+def test_what_codes_and_references_hold_is_made_safe_too() -> None:
+    document = job(code=Code("\ud800", {"a.b": {"$c": 1}}), reference=DBRef("c", {"$x": [{"y.z": "\ud800"}]}))
+    expected = {
+        "code": Code("\ufffd", {"a\uff0eb": {"\uff04c": 1}}),
+        "reference": DBRef("c", {"\uff04x": [{"y\uff0ez": "\ufffd"}]}),
+    }
+    assert expected == {field: legacy(document)[field] for field in expected}
+
+
+@pytest.mark.parametrize("nested", [lambda inner: Code("", {"a": inner}), lambda inner: DBRef("c", inner)])
+def test_levels_of_codes_and_references_count(nested: Callable[[object], object]) -> None:
+    value: object = 1
+    for _ in range(101):
+        value = nested(value)
+    assert "nested-too-deep" == rejected(job(deep=value)).reason

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import cache, lru_cache
 from typing import Any, Final
 
-from bson import Code, Int64
+from bson import Code, DBRef, Int64
 
 from converter.extjson import Double, NestedTooDeep, number, without_surrogates
 from converter.models.legacy import MAX_NESTING
@@ -60,16 +60,19 @@ def keep(value: Any, repairs: Repairs, level: int = 1) -> Any:
         return value
     if isinstance(value, str):
         text = without_surrogates(value)
-        if text is value:
-            return value
-        repairs.count("lone-surrogate")
-        return Code(text, value.scope) if isinstance(value, Code) else text
-    if isinstance(value, dict | list | tuple):
+        if text is not value:
+            repairs.count("lone-surrogate")
+        if isinstance(value, Code):
+            return Code(text, None if value.scope is None else keep(value.scope, repairs, level))
+        return text
+    if isinstance(value, dict | list | tuple | DBRef):
         if level > MAX_NESTING:
             raise NestedTooDeep
         repairs.nesting = max(repairs.nesting, level)
         if isinstance(value, dict):
             return keep_entries(value, repairs, level)
+        if isinstance(value, DBRef):
+            return DBRef(keep(value.collection, repairs), keep(value.id, repairs, level + 1), value.database)
         return [keep(held, repairs, level + 1) for held in value]
     if isinstance(value, int):
         kept = value if isinstance(value, Int64) else number(value)
