@@ -16,7 +16,16 @@ from multiprocessing.context import ForkContext, ForkProcess, ForkServerContext,
 from typing import Final
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+# What mallopt can be told: https://man7.org/linux/man-pages/man3/mallopt.3.html
+_M_TRIM_THRESHOLD: Final = -1
+_M_MMAP_THRESHOLD: Final = -3
 _M_ARENA_MAX: Final = -8
+
+_KEPT: Final = 16 << 20
+"""Bytes that a worker keeps when it has freed them, for the next documents: a new page has to be cleared first."""
+_MADE_BETWEEN_SEARCHES: Final = 50_000
+"""Lists, dictionaries and their like, those dropped again not counted. Python's own 700 are made of every document."""
 
 
 class _Forked(ForkProcess):
@@ -51,7 +60,9 @@ def local_workers(count: int, module: str) -> Iterator[ProcessPoolExecutor]:
     # some, or on another system than Linux, workers come from a server that was started without any.
     context = _Forks() if _is_alone() else _Server()
     context.set_forkserver_preload([module])
-    _share_memory_between_threads()
+    # glibc gives each thread an arena of its own. The thread that receives results from the pool frees little of what
+    # it takes, so the arena would creep up with the number of results.
+    _tell_malloc(_M_ARENA_MAX, 1)
     # They inherit the mask: no signal reaches a worker before it says what it does with one.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
@@ -65,12 +76,20 @@ def local_workers(count: int, module: str) -> Iterator[ProcessPoolExecutor]:
         executor.shutdown(wait=True, cancel_futures=True)
 
 
-def _share_memory_between_threads() -> None:
-    """glibc gives each thread an arena of its own. The thread that receives results from the pool frees little of what
-    it takes, so the arena would creep up with the number of results: https://man7.org/linux/man-pages/man3/mallopt.3.html
-    """
+@contextmanager
+def few_searches_for_cycles() -> Iterator[None]:
+    """A document's values hold no cycles, and there are thousands: to look for some takes a twentieth of the time."""
+    before = gc.get_threshold()
+    gc.set_threshold(_MADE_BETWEEN_SEARCHES)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+def _tell_malloc(option: int, value: int) -> None:
     with suppress(OSError, AttributeError):  # another library than glibc has no such call
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+        ctypes.CDLL(None).mallopt(option, value)
 
 
 def _is_alone() -> bool:
@@ -83,8 +102,9 @@ def _is_alone() -> bool:
 
 def _begin_worker() -> None:
     """A worker leaves signals to the process that it works for, and ends with it, however that one ends."""
-    # A document's values hold no cycles, and there are thousands: looking for some takes a twentieth of the time.
-    gc.disable()
+    gc.set_threshold(_MADE_BETWEEN_SEARCHES)
+    _tell_malloc(_M_TRIM_THRESHOLD, _KEPT)
+    _tell_malloc(_M_MMAP_THRESHOLD, _KEPT)
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
