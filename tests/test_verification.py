@@ -351,8 +351,17 @@ def test_sealing_changes_nothing_in_a_sound_bundle(bundle: Path) -> None:
 
 
 def test_sums_beyond_64_bits_are_read_back_from_the_reports(tmp_path: Path) -> None:
-    document = jobs.job(chapters=[{"chapterNumber": 1, "status": "pending", "cost": 1e300}])
+    chapter = {"chapterNumber": 1, "status": "completed", "cost": 1e300, "tokensUsed": 2**62, "wordCount": 2**62}
+    document = jobs.job(chapters=[chapter] * 5)
     assert [] == proved(bundled(tmp_path, dumped(tmp_path / "jobs.json", [document]))).problems
+
+
+def test_sums_beyond_the_largest_double(tmp_path: Path) -> None:
+    documents = [jobs.job(jobId=name, chapters=[{"cost": 1.7e308, "tokensUsed": 1.7e308}]) for name in "abc"]
+    for number, document in enumerate(documents):
+        document["_id"] = bson.ObjectId(f"{number:024}")
+    dump = dumped(tmp_path / "jobs.json", documents)
+    assert [] == proved(bundled(tmp_path, dump), dump).problems
 
 
 def test_reports_must_say_what_the_manifest_says(bundle: Path) -> None:

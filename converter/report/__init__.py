@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from converter.contracts import MAX_BYTES
+from converter.extjson import INT64_MAX
 from converter.models.target import COLLECTIONS
 from converter.repairs import NAMES
 from converter.report.parity import QUANTITIES
@@ -89,7 +90,7 @@ def report_json(tally: Tally, facts: Facts) -> dict[str, Any]:
 
 def _plain(amount: int) -> int | float:
     exact = amount * UNIT
-    return exact.numerator if exact.denominator == 1 else rounded(amount)
+    return exact.numerator if exact.denominator == 1 and abs(exact) <= INT64_MAX else rounded(amount)
 
 
 def _cases(cases: Cases) -> dict[str, Any]:
