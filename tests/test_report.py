@@ -180,6 +180,8 @@ def test_metrics_parse_and_say_what_the_report_says() -> None:
     assert 6 == found["novel_backfill_parity"][("words", "written")]
     assert 3 == found["novel_backfill_jobs"][("completed", "completed")]
     assert {(): 2.0} == found["novel_backfill_run_seconds"]
+    for rate in ("documents_per_second", "megabytes_per_second", "seconds_per_1000_jobs"):
+        assert {(): report()["run"][rate]} == found[f"novel_backfill_run_{rate}"]
     assert 0.75 == found["novel_backfill_run_stage_seconds"][("read",)]
     assert {("1.2.3",): 1} == found["novel_backfill_info"]
 

@@ -98,6 +98,12 @@ def _metrics(report: Mapping[str, Any]) -> Iterator[Metric]:
     yield _gauge("run_seconds", "Time that this process took.", run["seconds"])
     yield _gauge("run_documents", "Documents read in that time.", run["documents"])
     yield _gauge("run_dump_bytes", "Bytes of the dumps on disk read in that time.", run["dump_bytes"])
+    for name, documentation in (
+        ("documents_per_second", "Documents read in a second."),
+        ("megabytes_per_second", "Megabytes (10^6 bytes) of the dumps on disk read in a second."),
+        ("seconds_per_1000_jobs", "Time that a thousand documents took."),
+    ):
+        yield _gauges(f"run_{name}", documentation, [], [((), run[name])])
     yield _gauges(
         "run_stage_seconds",
         "Time that all processes together took for each stage.",
