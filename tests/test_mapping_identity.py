@@ -50,6 +50,7 @@ HEX = str(IDENTITY)
         ({"_id": 7}, "7", "id-made"),
         ({"_id": Int64(7)}, "7", "id-made"),
         ({"_id": 7.5}, "7.5", "id-made"),
+        ({"_id": Decimal128("7.50")}, "7.50", "id-made"),
         ({"_id": b"\x01\xff"}, "01ff", "id-made"),
         ({"_id": True}, "true", "id-made"),
         ({"_id": {"b": 1, "a": ObjectId("a" * 24)}}, '{"a":{"$oid":"aaaaaaaaaaaaaaaaaaaaaaaa"},"b":1}', "id-made"),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any
 
-from bson import ObjectId
+from bson import Decimal128, ObjectId
 
 from converter.extjson import dumps, without_surrogates
 from converter.mapping.kept import keep
@@ -63,7 +63,7 @@ def job_id(legacy_job_id: str | None, identity: Any, repairs: Repairs) -> str | 
         return None
     if isinstance(identity, str):
         return str(ObjectId(identity)) if ObjectId.is_valid(identity) else without_surrogates(identity).strip() or None
-    if isinstance(identity, ObjectId | int | float) and not isinstance(identity, bool):
+    if isinstance(identity, ObjectId | int | float | Decimal128) and not isinstance(identity, bool):
         return str(identity)
     if isinstance(identity, bytes):
         return identity.hex() or None

@@ -155,7 +155,7 @@ def source_job_id(document: Document) -> str | None:
     if isinstance(identity, str):
         text = extjson.without_surrogates(identity)
         return text.lower() if _HEX_ID.fullmatch(text) else text.strip() or None
-    if isinstance(identity, ObjectId | int | float) and not isinstance(identity, bool):
+    if isinstance(identity, ObjectId | int | float | Decimal128) and not isinstance(identity, bool):
         return str(identity)
     return None
 
