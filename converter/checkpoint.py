@@ -178,13 +178,15 @@ def peek(path: Path) -> tuple[Identity, State] | None:
 
     Where that stands in the way, the answer is None too.
     """
-    if not path.exists() or Path(f"{path}-journal").exists():
-        return None
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as database:
-        try:
+    try:
+        if not path.exists() or Path(f"{path}-journal").exists():
+            return None
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as database:
             saved = _read(database)
-        except (sqlite3.Error, ValueError) as error:
-            raise _damaged(path) from error
+    except OSError as error:
+        raise OutputError(f"{path} can't be read: {error.strerror}") from error
+    except (sqlite3.Error, ValueError) as error:
+        raise _damaged(path) from error
     return None if saved is None else _parsed(path, saved)
 
 

@@ -89,9 +89,9 @@ def export(request: ExportRequest) -> int:
         raise BackfillError(f"mongoexport is not on PATH; it is part of the MongoDB Database Tools: {TOOLS_URL}")
     out = Path(request.out).absolute()
     growing = out.with_name(partial(out.name))
-    if out.exists():
-        raise OutputExists(f"{out} exists; give another --out, or move it away")
     try:
+        if out.exists():
+            raise OutputExists(f"{out} exists; give another --out, or move it away")
         growing.touch(mode=0o600, exist_ok=False)
     except FileExistsError:
         message = f"{growing} exists: another export is running, or one was killed; in the second case remove it"
@@ -122,9 +122,9 @@ def _given(uri: SecretStr | None, variable: str) -> str:
 def _check_script(script: Path) -> None:
     """The bundle is finished, and its ``import.sh`` is the one that was made with it: it is about to be run."""
     bundle = script.parent
-    if not (bundle / MANIFEST).is_file():
-        raise OutputError(f"{bundle} is not a finished bundle: it has no {MANIFEST}")
     try:
+        if not (bundle / MANIFEST).is_file():
+            raise OutputError(f"{bundle} is not a finished bundle: it has no {MANIFEST}")
         digest = hashlib.sha256(script.read_bytes()).hexdigest()
         known = (bundle / CHECKSUMS).read_text(encoding="utf-8").splitlines()
     except OSError as error:

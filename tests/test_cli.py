@@ -481,3 +481,44 @@ def test_standard_output_that_was_never_open(folder: Path) -> None:
     line = ["sh", "-c", '"$0" -m converter --version >&-', sys.executable]
     result = subprocess.run(line, cwd=folder, env=ENVIRONMENT, text=True, capture_output=True)
     assert (0, "") == (result.returncode, result.stderr)
+
+
+LONG = "n" * 300
+"""More than a name may have: looking whether it exists is an error already."""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("convert", LONG),
+        ("convert", "jobs.json", f"--out={LONG}"),
+        ("convert", "jobs.json", f"--out={LONG}", "--dry-run", "--resume"),
+        ("verify", LONG),
+        ("verify", "bundle", f"--dump={LONG}"),
+        ("profile", LONG),
+        ("profile", "jobs.json", f"--html={LONG}"),
+        ("fixtures", f"--out={LONG}"),
+        ("export", f"--out={LONG}"),
+        ("load", LONG),
+    ],
+    ids=lambda words: " ".join(words).replace(LONG, "LONG"),
+)
+def test_a_path_that_cannot_be_looked_at_gets_one_line(words: tuple[str, ...], dump: Path, folder: Path) -> None:
+    (folder / "jobs.json").write_bytes(dump.read_bytes())
+    if words[1] == "bundle":
+        assert 3 == command("convert", "jobs.json", "--out=bundle", cwd=folder).returncode
+    tool = folder / "mongoexport"
+    tool.write_text("#!/bin/sh\n")
+    tool.chmod(0o755)
+    uri = "mongodb://u:p@db.example.net/novel"
+    environment = {
+        "BACKFILL_PROGRESS": "none",
+        "LEGACY_MONGODB_URI": uri,
+        "TARGET_MONGODB_URI": uri,
+        "PATH": f"{folder}:{os.environ['PATH']}",
+    }
+    result = command(*words, cwd=folder, env=environment)
+
+    assert 1 == result.returncode
+    assert 1 == len(result.stderr.splitlines()), result.stderr
+    assert "File name too long" in result.stderr

@@ -29,9 +29,9 @@ _CHECKSUM_LINE: Final = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 def read_manifest(bundle: Path) -> Manifest:
     """What the bundle says of itself. Raises ``BackfillError`` when ``bundle`` is none."""
     path = bundle / MANIFEST
-    if not bundle.is_dir():
-        raise BackfillError(f"{bundle} is no folder: give the folder that convert made")
     try:
+        if not bundle.is_dir():
+            raise BackfillError(f"{bundle} is no folder: give the folder that convert made")
         return Manifest.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         unfinished = any(bundle.glob("*.partial"))
