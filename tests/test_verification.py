@@ -246,6 +246,12 @@ def test_several_dumps(tmp_path: Path) -> None:
     assert not proved(bundle, second, first).ok
 
 
+def test_a_dump_whose_name_is_not_utf8(sound: tuple[Path, Path], tmp_path: Path) -> None:
+    dump = tmp_path / os.fsdecode(b"jobs\xff.json")
+    shutil.copy(sound[1], dump)
+    assert [] == proved(sound[0], dump).problems
+
+
 def test_dumps_of_one_name(tmp_path: Path) -> None:
     small = json.loads(SMALL.read_bytes())
     dumps = []

@@ -1,5 +1,6 @@
 """The bundle against the dumps that it was made from: every document is in it, and holds what the dump holds."""
 
+import os
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
@@ -57,7 +58,7 @@ def _recount(paths: tuple[str, ...], manifest: Manifest, evidence: sqlite3.Conne
     for number, raw in islice(_documents(paths), manifest.options.limit):
         totals["documents"] += 1
         name = manifest.inputs[number].name  # as in the rejects; the file may be called otherwise by now
-        dump = PurePath(paths[number]).name
+        dump = os.fsencode(PurePath(paths[number]).name).decode("utf-8", "replace")
         if _is_rejected(raw, name if len(paths) > 1 else None, names[name] > 1, evidence, proof):
             continue
         totals["jobs"] += 1
