@@ -95,13 +95,15 @@ def engine(workers: int, scheduler: str | None = None) -> Iterator[Engine]:
     if scheduler is not None:
         with connected(scheduler, this_tool) as cluster:
             most = min(cluster.threads + AHEAD, MOST_CLUSTER_RANGES)
-            pool = _Workers(cluster.executor, cluster.lost, most, CLUSTER_RANGE_BYTES, cluster.connected)
+            pool = _Workers(
+                cluster.executor, cluster.lost, most, CLUSTER_RANGE_BYTES, alive=cluster.connected, elsewhere=True
+            )
             yield Engine(pool.run, pool.parts, lambda: max(pool.peak_memory, peak_memory()))
     elif workers == 1:
         yield Engine(_in_this_process, _Workers(_Here(), (), 1, RANGE_BYTES).parts, peak_memory)
     else:
-        with local_workers(workers, __name__) as executor:
-            pool = _Workers(executor, (BrokenExecutor,), workers + AHEAD, RANGE_BYTES)
+        with local_workers(workers, __name__) as (executor, alive):
+            pool = _Workers(executor, (BrokenExecutor,), workers + AHEAD, RANGE_BYTES, alive=alive)
             yield Engine(pool.run, pool.parts, lambda: max(pool.peak_memory, peak_memory()))
 
 
@@ -183,17 +185,21 @@ class _Workers:
         lost: tuple[type[Exception], ...],
         most: int,
         range_bytes: int,
-        connected: Callable[[], bool] | None = None,
+        *,
+        alive: Callable[[], bool] = lambda: True,
+        elsewhere: bool = False,
     ) -> None:
         """``most`` ranges or batches may be under way; ``lost`` are the exceptions that say that one won't come back.
 
-        ``connected`` is for workers elsewhere, to whom a path may mean another file: whether they can still be reached.
+        When nothing is said, because nobody is left to say it, the processes aren't ``alive``. To those ``elsewhere`` a
+        path may mean another file.
         """
         self._executor = executor
         self._lost = lost
         self._most = most
         self._range_bytes = range_bytes
-        self._connected = connected
+        self._alive = alive
+        self._elsewhere = elsewhere
         self.peak_memory = 0
 
     def run(self, rests: Iterable[Rest], task: Task) -> Generator[Done, None, None]:
@@ -309,9 +315,7 @@ class _Workers:
 
     def _in_batches(self, rest: Rest, task: Task) -> Iterator[Iterator[Done]]:
         try:
-            for batch in _batches(
-                rest.dump.frames(after=rest.after, offset=rest.offset, by_place=self._connected is None)
-            ):
+            for batch in _batches(rest.dump.frames(after=rest.after, offset=rest.offset, by_place=not self._elsewhere)):
                 future = self._submit(_converted, rest.number, batch, task)
                 yield self._of_batch(rest.number, batch, future)
         except DumpError as error:
@@ -328,7 +332,7 @@ class _Workers:
 
     def _submit(self, work: Callable[..., Result], *arguments: object) -> "Future[Measured[Result]]":
         try:
-            if self._connected is not None and not self._connected():
+            if not self._alive():
                 raise self._lost[0]
             future: Future[Measured[Result]] = self._executor.submit(_measured, this_tool(), work, *arguments)
         except self._lost as error:
@@ -339,11 +343,11 @@ class _Workers:
 
     def _result(self, future: "Future[Measured[Result]]", what: str) -> Result:
         how = "a worker process was killed, perhaps for want of memory,"
-        if self._connected is not None:
+        if self._elsewhere:
             how = "the cluster's workers were killed, or its scheduler is gone,"
         died = WorkerDied(f"{how} while {what} were converted")
-        while self._connected is not None and not wait([future], timeout=1).done:
-            if not self._connected():
+        while not wait([future], timeout=1).done:
+            if not self._alive():
                 raise died
         try:
             result, memory, seconds = future.result()

@@ -9,10 +9,9 @@ import resource
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
-from multiprocessing.context import ForkContext, ForkProcess, ForkServerContext, ForkServerProcess
 from typing import Final
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
@@ -28,37 +27,16 @@ _MADE_BETWEEN_SEARCHES: Final = 50_000
 """Lists, dictionaries and their like, those dropped again not counted. Python's own 700 are made of every document."""
 
 
-class _Forked(ForkProcess):
-    """A worker that ends when the pool wants it to, though it ignores SIGTERM.
-
-    Where one worker was killed, the pool ends the others, and waits for them. One may be about to hand over a result
-    that nobody takes any more: it would wait for ever, and so would the pool.
-    """
-
-    terminate = ForkProcess.kill
-
-
-class _Served(ForkServerProcess):
-    """The same."""
-
-    terminate = ForkServerProcess.kill
-
-
-class _Forks(ForkContext):
-    Process = _Forked
-
-
-class _Server(ForkServerContext):
-    Process = _Served
-
-
 @contextmanager
-def local_workers(count: int, module: str) -> Iterator[ProcessPoolExecutor]:
-    """Executes in ``count`` processes, which end with the block. ``module`` is imported once for all of them."""
+def local_workers(count: int, module: str) -> Iterator[tuple[ProcessPoolExecutor, Callable[[], bool]]]:
+    """A pool of ``count`` processes, which end with the block, and whether none of them was killed.
+
+    ``module`` is imported once for all of them.
+    """
     # A fork is there at once and has everything imported, but shares whatever locks the other threads of this process
     # hold, and nobody would open them. So it needs a process without threads: the command line's. Where there are
     # some, or on another system than Linux, workers come from a server that was started without any.
-    context = _Forks() if _is_alone() else _Server()
+    context = multiprocessing.get_context("fork" if _is_alone() else "forkserver")
     context.set_forkserver_preload([module])
     # glibc gives each thread an arena of its own. The thread that receives results from the pool frees little of what
     # it takes, so the arena would creep up with the number of results.
@@ -70,10 +48,28 @@ def local_workers(count: int, module: str) -> Iterator[ProcessPoolExecutor]:
         executor.submit(os.getpid)  # forks all of them now, and only then the pool starts its own thread
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    def alive() -> bool:
+        # The pool says it is broken before it takes what a sentinel has to tell; it doesn't while it waits for the rest
+        # of a result. So the sentinels are looked at first.
+        sentinels = [worker.sentinel for worker in executor._processes.values()]
+        return not (multiprocessing.connection.wait(sentinels, 0) or executor._broken)
+
     try:
-        yield executor
+        yield executor, alive
     finally:
+        if not alive():
+            _end_all(executor)
         executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _end_all(executor: ProcessPoolExecutor) -> None:
+    """When a worker was killed, the pool waits for two things that may never come: for the others to end, by a SIGTERM
+    that they ignore; and for the rest of what that one was handing over, as long as anybody could write it.
+    """
+    for worker in executor._processes.values():
+        worker.kill()
+    executor._result_queue._writer.close()  # type: ignore[attr-defined]
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -179,11 +180,23 @@ def test_a_worker_that_is_killed(dump: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_when_a_worker_was_killed_the_others_end() -> None:
     """Whatever they are at: they leave other signals to the process that they work for."""
-    with processes.local_workers(2, engines.__name__) as executor:
+    with processes.local_workers(2, engines.__name__) as (executor, alive):
         busy = executor.submit(time.sleep, 3600)
         executor.submit(die)
         with pytest.raises(BrokenExecutor):
             busy.result()
+        assert not alive()
+
+
+def die_while_telling(*_: object) -> bytes:
+    """When a part of the result is on its way: so large that it goes in several pieces."""
+
+    def send(self: Connection, data: bytes, write: object = None) -> None:
+        os.write(self.fileno(), data[:1])
+        die()
+
+    Connection._send = send  # type: ignore[attr-defined]
+    return bytes(1_000_000)
 
 
 measured = engines._measured
@@ -199,6 +212,7 @@ def die_at_the_fifth_range(*arguments: Any) -> Any:
     ("dying", "advice"),
     [
         (die, "nothing was converted; start over with: novel-backfill convert {dump} --out={out} --overwrite"),
+        (die_while_telling, "nothing was converted; start over with: "),
         (die_at_the_fifth_range, "go on with: novel-backfill convert {dump} --out={out} --resume"),
     ],
 )
