@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Final, Self
+from typing import Any, Final, Self
 
 from pydantic import BaseModel, NonNegativeInt, ValidationError
 
+from converter import storage
 from converter.errors import CheckpointMismatch, DumpError, OutputError
 from converter.manifest import FileEntry, Identity
 
@@ -225,22 +226,20 @@ def _row_sum(key: bytes, dump: int, document: int) -> int:
 
 
 def ends(path: str) -> tuple[str, str]:
-    """SHA-256 of the first and of the last 64 KiB of a dump's file. Raises ``DumpError``."""
-    with _reading(path), open(path, "rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        return _window(file, WINDOW), _window(file, size)
+    """SHA-256 of the first and of the last 64 KiB of a dump. Raises ``DumpError``."""
+    with _reading(path):
+        size = storage.size(path)
+        return _window(path, min(WINDOW, size)), _window(path, size)
 
 
 def window(path: str, end: int) -> str:
-    """SHA-256 of the 64 KiB before byte ``end`` of a dump's file. Raises ``DumpError``."""
-    with _reading(path), open(path, "rb") as file:
-        return _window(file, end)
+    """SHA-256 of the 64 KiB before byte ``end`` of a dump. Raises ``DumpError``."""
+    with _reading(path):
+        return _window(path, end)
 
 
-def _window(file: BinaryIO, end: int) -> str:
-    start = max(end - WINDOW, 0)
-    file.seek(start)
-    return hashlib.sha256(file.read(end - start)).hexdigest()
+def _window(path: str, end: int) -> str:
+    return hashlib.sha256(storage.read(path, max(end - WINDOW, 0), end)).hexdigest()
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
-from converter import settings
+from converter import settings, storage
 
 if TYPE_CHECKING:
     from converter.fixtures import FixtureRequest
@@ -69,7 +69,7 @@ class Command:
 def bundle_for(given: Mapping[str, Any]) -> str:
     """Where the bundle of ``given["dumps"]`` goes by default: ``dumps/jobs.bundle`` for ``~/jobs.json.gz``."""
     first = given["dumps"][0]
-    name = "stdin" if first == "-" else PurePath(first).name
+    name = "stdin" if first == "-" else storage.name(first)
     for endings in ((".gz", ".zst", ".xz", ".bz2"), (".json", ".ndjson", ".jsonl", ".bson")):
         for ending in endings:
             if name.lower().endswith(ending) and len(name) > len(ending):
@@ -169,7 +169,8 @@ COMMANDS = {
     "convert": Command(
         summary="Convert one or several dumps, in the given order, into a bundle that mongoimport loads.",
         details="A dump is what mongoexport or mongodump wrote: a JSON array, one document per line, or .bson; plain "
-        "or in gzip, zstd, xz or bzip2. Its content tells, not its name. - is standard input.",
+        "or in gzip, zstd, xz or bzip2. Its content tells, not its name. - is standard input. "
+        "With the extra cloud it may be a URL, such as s3://bucket/jobs.json.",
         request="converter.request:ConvertRequest",
         run=run_convert,
         arguments="DUMP...",

@@ -4,26 +4,28 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import InitVar, dataclass, field
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from pydantic import ValidationError
 
 from converter import checkpoint as checkpoints
-from converter import mapping, parts, stages
+from converter import mapping, parts, stages, storage
 from converter.checkpoint import Checkpoint, Position, State
 from converter.dump import Document, Dump, read
 from converter.engines import Engine, Rest, Written, engine, this_tool
 from converter.errors import (
     CheckpointMismatch,
     ClusterError,
+    DumpChanged,
     DumpError,
     Interrupted,
     OutputError,
     TooManyRejects,
     UsageError,
     WorkerDied,
+    masked,
 )
 from converter.handoff import EXECUTABLE, bundle_files
 from converter.interruption import Interruption, noticed
@@ -161,7 +163,7 @@ class _Run:
     _last: tuple[int, Document] | None = None  # the number of its dump, and the document done last
     _readers: Counter[str] = field(default_factory=Counter)
     _before: int = 0  # bytes of the dumps before that
-    _stamps: list[tuple[int, int, int] | None] = field(init=False)
+    _stamps: list[object] = field(init=False)
     _begun: tuple[float, int, int] = field(init=False)  # the clock, documents and bytes when this process took over
 
     def __post_init__(self, state: State) -> None:
@@ -182,11 +184,13 @@ class _Run:
         try:
             with noticed() as interruption:
                 (self._convert_parts if in_parts else self._convert_documents)(interruption)
+            self._refuse_changed_dumps()
         except (WorkerDied, ClusterError) as error:
             self.save()
             raise type(error)(f"{error}; {self.request.way_on(self.tally.read)}") from error
         except DumpError as error:
-            self._refuse_changed_dumps()
+            with suppress(DumpError):  # where the storage is what failed, it doesn't tell that either
+                self._refuse_changed_dumps()
             self.save()
             way_on = self.request.way_on(self.tally.read)
             if self.tally.read and not self.request.dry_run:
@@ -200,7 +204,6 @@ class _Run:
                 offset=error.offset,
                 index=error.index,
             ) from error
-        self._refuse_changed_dumps()
         self._judge_rejects(at_end=True)
 
     def _convert_documents(self, interruption: Interruption) -> None:
@@ -302,8 +305,7 @@ class _Run:
 
     def _position(self, number: int, document: Document) -> Position:
         dump, on_disk = self.dumps[number], self._bytes_done(number, document)
-        read_last = None if dump.size is None else checkpoints.window(dump.path, on_disk)
-        return Position(documents=document.index + 1, offset=document.end, bytes=on_disk, window=read_last)
+        return Position(documents=document.index + 1, offset=document.end, bytes=on_disk, window=_window(dump, on_disk))
 
     def _bytes_done(self, number: int, document: Document) -> int:
         """Bytes of the dump's file that it took to come behind ``document``."""
@@ -354,7 +356,7 @@ class _Run:
         self.tally.merge(part.tally)
         self._readers += part.readers
         ended, dump = part.ended, self.dumps[number]
-        window = checkpoints.window(dump.path, ended)
+        window = _window(dump, ended)
         if part.identities:
             self.positions[number] = Position(
                 documents=index + len(part.identities), offset=ended, bytes=ended, window=window
@@ -402,10 +404,9 @@ class _Run:
             now = _stamp(dump)
             if now != before:
                 self.checkpoint.discard()
-                raise DumpError(
-                    "it changed while it was being read, so what was converted can't be trusted: "
-                    "wait until it is complete, then start over with --overwrite",
-                    path=dump.path,
+                raise DumpChanged(
+                    f"{masked(dump.path)}: it changed while it was being read, so what was converted can't be trusted: "
+                    "wait until it is complete, then start over with --overwrite"
                 )
 
 
@@ -416,7 +417,7 @@ def _identity(request: ConvertRequest, dumps: list[Dump]) -> Identity:
         inputs.append(
             Input(
                 # A file may be called what is no text; the name is only shown.
-                name=os.fsencode(PurePath(dump.path).name).decode("utf-8", "replace"),
+                name=os.fsencode(storage.name(dump.path)).decode("utf-8", "replace"),
                 bytes=dump.size,
                 head_sha256=head,
                 tail_sha256=tail,
@@ -442,7 +443,7 @@ def _refuse_another_run(request: ConvertRequest, identity: Identity, before: Ide
     found = differences(before, identity)
     if not found:
         found = [
-            f"the dump {PurePath(path).name}: what was read of it last differs"
+            f"the dump {storage.name(path)}: what was read of it last differs"
             for path, position in zip(request.dumps, state.positions, strict=True)
             if position.window is not None and checkpoints.window(path, position.bytes) != position.window
         ]
@@ -498,7 +499,7 @@ def _counts(tally: Tally) -> Counts:
 
 def _open(request: ConvertRequest, path: str) -> Dump:
     # Workers elsewhere have another working directory.
-    known = path if request.scheduler is None or path == "-" else os.path.abspath(path)
+    known = path if request.scheduler is None or path == "-" or storage.is_url(path) else os.path.abspath(path)
     return Dump.open(known, reader=request.reader)
 
 
@@ -516,12 +517,22 @@ def _task(request: ConvertRequest, identity: Identity) -> Task:
     return Task(options, request.json_format, names)
 
 
-def _stamp(dump: Dump) -> tuple[int, int, int] | None:
-    """Changes whenever a dump's file is written to or replaced; None for a stream."""
+def _window(dump: Dump, end: int) -> str | None:
+    """What was read of a dump last, up to byte ``end``; None where it can't be read again.
+
+    That it can't may be what ends the run: what was converted is kept all the same.
+    """
+    try:
+        return None if dump.size is None else checkpoints.window(dump.path, end)
+    except DumpError:
+        return None
+
+
+def _stamp(dump: Dump) -> object:
+    """Changes whenever a dump is written to or replaced; None for a stream. Raises DumpError."""
     if dump.size is None:
         return None
     try:
-        status = os.stat(dump.path)
-    except OSError:
-        return 0, 0, 0
-    return status.st_ino, status.st_size, status.st_mtime_ns
+        return storage.stamp(dump.path)
+    except storage.Unavailable as error:
+        raise DumpError(f"whether it changed can't be told: {error.strerror}", path=dump.path) from None

@@ -22,7 +22,7 @@ from bson import Code, DBRef
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.errors import BSONError
 
-from converter import extjson, fastlane
+from converter import extjson, fastlane, storage
 from converter.errors import DumpError
 from converter.json_text import (
     MAX_DIGITS,
@@ -244,9 +244,11 @@ class Dump:
         ``offset``, the ``end`` of the last document done, makes that immediate when the dump is seekable; otherwise
         the documents before are read and dropped. Raises DumpError where the dump can't be read on: every complete
         document before that place came out first. What is quickly found is only framed; the rest had to be read to be
-        found. With ``by_place`` frames of a seekable dump carry no bytes: another process reads them from the file.
+        found. With ``by_place`` frames of a seekable file carry no bytes: another process reads them from there. Those
+        of an object do, because there every reading is a request.
         """
-        return timed("read", self._frames(after, offset, "place" if by_place and self.seekable else "data"))
+        in_place = by_place and self.seekable and not storage.is_url(self.path)
+        return timed("read", self._frames(after, offset, "place" if in_place else "data"))
 
     def _frames(self, after: int, offset: int | None, framing: Framing | None) -> Iterator[Document]:
         source = self._source

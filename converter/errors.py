@@ -11,8 +11,9 @@ from typing import Self
 
 
 def masked(text: str) -> str:
-    """The text without the user and the password of any URL in it."""
-    return re.sub(r"(?<=://)[^/?#\s]*@", "****@", text)
+    """The text without what may be secret in any URL in it: user and password, and the signature of a web address."""
+    text = re.sub(r"(?<=://)[^/?#\s]*@", "****@", text)
+    return re.sub(r"""(\bhttps?://[^\s?'"]*)\?[^\s'"]*""", r"\1?****", text)
 
 
 class BackfillError(Exception):
@@ -51,6 +52,10 @@ class DumpError(BackfillError):
     def __reduce__(self) -> tuple[Callable[..., Self], tuple[str]]:
         """An error may have to travel between processes, and pickle knows nothing of keywords."""
         return partial(type(self), path=self.path, offset=self.offset, index=self.index), (self.message,)
+
+
+class DumpChanged(BackfillError):
+    """A dump was written to, or replaced, while it was being read."""
 
 
 class OutputExists(BackfillError):

@@ -14,6 +14,7 @@ from itertools import islice, pairwise
 from types import MappingProxyType
 from typing import Final, TypeVar
 
+from converter import storage
 from converter.dump import MAX_BSON_BYTES, Document, Dump, Plain, read
 from converter.errors import DumpError
 from converter.mapping import Rejected
@@ -167,6 +168,8 @@ def _refuse_another_file(plain: Plain) -> None:
     try:
         size = plain.origin.size()
     except DumpError as error:
+        if storage.is_url(plain.origin.path):
+            raise plain.origin.error(f"the worker {platform.node()}: {error.message}", offset=None) from None
         found = error.message
     else:
         if size == plain.size:

@@ -9,10 +9,16 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 
 from converter.errors import masked
 from converter.progress import Mode
+from converter.storage import is_url
+
+_COPYING = {
+    "s3": "aws s3 cp --recursive FOLDER s3://...",
+    "gs": "gcloud storage cp --recursive FOLDER gs://...",
+}
 
 
 class ConvertRequest(BaseModel, frozen=True, strict=True, extra="forbid"):
-    """One conversion. ``dumps`` are paths, ``-`` is standard input; ``out`` is the bundle's folder.
+    """One conversion. ``dumps`` are paths or URLs, ``-`` is standard input; ``out`` is the bundle's folder.
 
     ``max_rejects`` is a count (``10``) or a share of the documents read (``1.5%``). A count ends the run with the first
     reject above it. A share does so once 100 documents have been read, and at the end.
@@ -34,6 +40,14 @@ class ConvertRequest(BaseModel, frozen=True, strict=True, extra="forbid"):
     parts: bool = False
     max_rejects: str | None = None
     progress: Mode = "auto"
+
+    @field_validator("out")
+    @classmethod
+    def _folder(cls, value: str) -> str:
+        if is_url(value):
+            copying = _COPYING.get(value.partition(":")[0].lower(), "with the storage's own tool")
+            raise ValueError(f"a bundle is made in a folder: give one, and copy it when it is finished ({copying})")
+        return value
 
     @field_validator("max_rejects")
     @classmethod

@@ -1,4 +1,4 @@
-"""The bytes of a dump: from the disk or a pipe, decompressed, as UTF-8.
+"""The bytes of a dump: from a file, an object or a pipe, decompressed, as UTF-8.
 
 Everything is told by content. Files are told apart by their first bytes, so names mean nothing and standard input
 works like a file.
@@ -8,17 +8,15 @@ import bz2
 import codecs
 import itertools
 import lzma
-import os
 import re
-import stat
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from io import FileIO
 from typing import Protocol
 
 from isal import igzip_lib
 
+from converter import storage
 from converter.errors import DumpError
 
 if sys.version_info >= (3, 14):
@@ -84,15 +82,14 @@ class Origin:
     def size(self) -> int:
         """Bytes of a plain file. Raises DumpError."""
         try:
-            return os.stat(self.path).st_size
+            return storage.size(self.path)
         except OSError as error:
             raise self.error(f"{error.strerror}", offset=None) from None
 
     def read(self, offset: int, end: int) -> bytes:
         """The bytes from ``offset`` to ``end`` of a plain file. Raises DumpError; fewer bytes if it has shrunk."""
         try:
-            with open(self.path, "rb", buffering=0) as file:
-                return os.pread(file.fileno(), end - offset, offset)
+            return storage.read(self.path, offset, end)
         except OSError as error:
             raise self.error(f"reading failed: {error.strerror}", offset=offset) from None
 
@@ -112,10 +109,8 @@ class Source:
         """Open ``path`` (``-`` is standard input) and look at its first bytes. Raises DumpError."""
         self.path = path
         self._buffer_size = buffer_size
-        self._file = _open(path)
+        self._file, self.size = _open(path)
         try:
-            status = os.fstat(self._file.fileno())
-            self.size = status.st_size if path != "-" and stat.S_ISREG(status.st_mode) else None
             self.rewindable = self.size is not None
             self._consumed = 0
             self._position = 0
@@ -265,9 +260,11 @@ class Source:
             yield chunk
 
 
-def _open(path: str) -> FileIO:
+def _open(path: str) -> tuple[storage.File, int | None]:
     try:
-        return FileIO(0, closefd=False) if path == "-" else FileIO(path)
+        return storage.opened(path)
+    except storage.Unavailable as error:
+        raise DumpError(f"{error.strerror}", path=path) from None
     except FileNotFoundError:
         raise DumpError("there is no such file", path=path) from None
     except IsADirectoryError:

@@ -4,10 +4,11 @@ import os
 import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from pydantic import BaseModel, Field
 
+from converter import storage
 from converter.dump import Dump
 from converter.errors import DumpError, OutputError, OutputExists
 from converter.extjson import without_surrogates
@@ -51,7 +52,7 @@ def _read(paths: Iterable[str], aggregate: Aggregate) -> str | None:
             with Dump.open(path) as dump:
                 aggregate.begin(
                     DumpRead(
-                        name=path if path == "-" else without_surrogates(PurePath(path).name),
+                        name=path if path == "-" else without_surrogates(storage.name(path)),
                         dialect=dump.dialect,
                         compression=dump.compression,
                         encoding=dump.encoding,

@@ -5,10 +5,11 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import orjson
 
+from converter import storage
 from converter.dump import Dump, RawDocument, Unreadable
 from converter.manifest import Manifest
 from converter.outputs import MANIFEST, REJECTS
@@ -43,12 +44,10 @@ def compare_with_dumps(paths: tuple[str, ...], manifest: Manifest, evidence: sql
 def _warn_of_other_dumps(paths: tuple[str, ...], manifest: Manifest, proof: Proof) -> None:
     """The same documents may come in another file; where they differ, it is worth a hint that the file does too."""
     for path, made_from in zip(paths, manifest.inputs, strict=True):
-        size = Path(path).stat().st_size if Path(path).is_file() else None
+        size = storage.size(path) if storage.is_url(path) or Path(path).is_file() else None
         if None not in (size, made_from.bytes) and size != made_from.bytes:
             was = f"{shown(made_from.name)} of {made_from.bytes:,} bytes"
-            proof.warn(
-                PurePath(path).name, f"has {size:,} bytes, the bundle was made from {was}: is it the right dump?"
-            )
+            proof.warn(storage.name(path), f"has {size:,} bytes, the bundle was made from {was}: is it the right dump?")
 
 
 def _recount(paths: tuple[str, ...], manifest: Manifest, evidence: sqlite3.Connection, proof: Proof) -> Counter[str]:
@@ -58,7 +57,7 @@ def _recount(paths: tuple[str, ...], manifest: Manifest, evidence: sqlite3.Conne
     for number, raw in islice(_documents(paths), manifest.options.limit):
         totals["documents"] += 1
         name = manifest.inputs[number].name  # as in the rejects; the file may be called otherwise by now
-        dump = os.fsencode(PurePath(paths[number]).name).decode("utf-8", "replace")
+        dump = os.fsencode(storage.name(paths[number])).decode("utf-8", "replace")
         if _is_rejected(raw, name if len(paths) > 1 else None, names[name] > 1, evidence, proof):
             continue
         totals["jobs"] += 1
