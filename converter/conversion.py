@@ -54,7 +54,7 @@ def convert(request: ConvertRequest, progress: Progress) -> Summary:
 
     Bad documents go to the bundle's rejects. A bad run raises a ``BackfillError``: ``DumpError``, ``OutputExists``,
     ``OutputError``, ``CheckpointMismatch``, ``TooManyRejects``, ``Interrupted``, ``UsageError``, ``WorkerDied``,
-    ``ClusterError``. What was converted up to the last checkpoint is kept for ``resume``.
+    ``ClusterError``, ``DumpChanged``. What was converted up to the last checkpoint is kept for ``resume``.
 
     A dry run leaves no trace on the disk. With ``resume`` it refuses what ``resume`` would refuse, and then reads
     everything from the beginning: its summary is of the whole bundle too.

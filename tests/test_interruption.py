@@ -20,11 +20,12 @@ from typing import Any
 
 import pytest
 
-from converter import engines, outputs, sources
+from converter import engines, outputs, storage
 from converter.conversion import ConvertRequest, convert
 from converter.errors import (
     BackfillError,
     CheckpointMismatch,
+    DumpChanged,
     DumpError,
     Interrupted,
     OutputError,
@@ -404,7 +405,7 @@ def test_dump_that_can_not_be_read_on(monkeypatch: pytest.MonkeyPatch, dump: str
     out = tmp_path / "out"
     monkeypatch.setattr(FailingFile, "readable_bytes", os.path.getsize(dump) * 2 // 3)
     with monkeypatch.context() as patch:
-        patch.setattr(sources, "FileIO", FailingFile)
+        patch.setattr(storage, "FileIO", FailingFile)
         with pytest.raises(DumpError, match="documents before it are converted") as caught:
             run(dump, out, batch_size=1000)
     assert "Input/output error" in str(caught.value)
@@ -490,7 +491,7 @@ def test_dump_that_changes_while_it_is_read(array: str, tmp_path: Path, change: 
         "vanishes": path.unlink,
     }
     out = tmp_path / "out"
-    with pytest.raises(DumpError, match="it changed while it was being read"):
+    with pytest.raises(DumpChanged, match="it changed while it was being read"):
         convert(request(array, out), Changing(changes[change]))
     assert not (out / "manifest.json").exists()
     write_dump(path, jobs(JOBS))
@@ -499,7 +500,7 @@ def test_dump_that_changes_while_it_is_read(array: str, tmp_path: Path, change: 
 
 
 def test_dump_that_changes_while_it_is_rehearsed(array: str, tmp_path: Path) -> None:
-    with pytest.raises(DumpError, match="it changed while it was being read"):
+    with pytest.raises(DumpChanged, match="it changed while it was being read"):
         convert(request(array, tmp_path / "out", dry_run=True), Changing(lambda: os.utime(array, (1, 1))))
 
 
