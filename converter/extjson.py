@@ -83,7 +83,9 @@ MAX_LEVELS: Final = 250
 # Times and their texts, of this document and the last ones: a job has each of its times in several places.
 _ISO: Final[dict[int, str]] = {}
 _ISO_KEPT: Final = 4096
-_ISO_FORM: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
+_MONGOEXPORT_FORM: Final = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,3}))?Z"
+)
 
 
 def iso(milliseconds: int) -> str:
@@ -93,9 +95,14 @@ def iso(milliseconds: int) -> str:
     """
     text = _ISO.get(milliseconds)
     if text is None:
-        moment = _EPOCH + timedelta(milliseconds=milliseconds)
-        text = _remember(milliseconds, moment.isoformat(timespec="milliseconds") + "Z")
+        seconds, thousandths = divmod(milliseconds, 1000)
+        text = _remember(milliseconds, f"{_iso_second(seconds)}.{thousandths:03}Z")
     return text
+
+
+@lru_cache(maxsize=1024)  # events that tie move on by a millisecond, so there are several in one second
+def _iso_second(seconds: int) -> str:
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat()
 
 
 def _remember(milliseconds: int, text: str) -> str:
@@ -111,17 +118,20 @@ def milliseconds(text: str) -> int | None:
 
     What is finer than a millisecond is cut off, as JavaScript and MongoDB do.
     """
+    written = _MONGOEXPORT_FORM.fullmatch(text)
     try:
-        # What MongoDB writes ends in Z: without it the moment needs no moving to UTC.
-        moment = datetime.fromisoformat(text[:-1] if text[-1:] == "Z" else text)
+        # Without its Z, which says so, a moment needs no moving to UTC.
+        moment = datetime.fromisoformat(written[1] if written else text[:-1] if text[-1:] == "Z" else text)
         if moment.tzinfo is not None:
             moment = moment.replace(tzinfo=None) - (moment.utcoffset() or timedelta())
     except (ValueError, OverflowError):
         return None
     since = moment - _EPOCH
     stamp = since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
-    if _ISO_FORM.fullmatch(text):
-        _remember(stamp, text)
+    if written:
+        thousandths = (written[2] or "").ljust(3, "0")
+        stamp += int(thousandths)
+        _remember(stamp, f"{written[1]}.{thousandths}Z")
     return stamp
 
 

@@ -1,17 +1,17 @@
 """``novel_job_events``: what happened to a job, told from what the legacy document knows. Mapping rules "Events"."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Final
 
 from bson import DatetimeMS
 
-from converter.extjson import FIRST_MILLISECOND, iso, milliseconds
+from converter.extjson import FIRST_MILLISECOND, iso
 from converter.mapping.chapters import heading
 from converter.mapping.identity import id_maker
 from converter.mapping.jobs import NO_REASON
 from converter.mapping.kept import Document
-from converter.mapping.lifecycle import Lifecycle, phase_starts
+from converter.mapping.lifecycle import Lifecycle, milliseconds, phase_starts
 from converter.models.legacy import Job
 from converter.repairs import Repairs
 
@@ -67,12 +67,18 @@ class _Story:
         emitted = FIRST_MILLISECOND - 1
         for occurred, kind, name, discriminator, ordinal, content in sorted(self.told, key=itemgetter(0)):
             emitted = occurred if occurred > emitted else emitted + 1
-            content["_id"] = event_id(emitted, kind, name, discriminator, str(ordinal))
-            content["jobId"] = job_id
-            content["kind"] = kind
-            content["emittedAt"] = iso(emitted)
-            content["createdAt"] = content["updatedAt"] = DatetimeMS(emitted)
-            documents.append(content)
+            date = DatetimeMS(emitted)
+            documents.append(
+                {
+                    "_id": event_id(emitted, kind, name, discriminator, str(ordinal)),
+                    "jobId": job_id,
+                    "kind": kind,
+                    "emittedAt": iso(emitted),
+                    **content,
+                    "createdAt": date,
+                    "updatedAt": date,
+                }
+            )
         return documents
 
 
@@ -97,12 +103,12 @@ def novel_job_events(
     story = _Story(course, repairs)
     _tell_status(story, job, queue, totals, failed)
     _tell_phases(story, job)
-    _tell_chapters(story, outline, chapters)
+    _tell_chapters(story, job, outline, chapters)
     metadata = job.get("metadata") or {}
-    for discriminator, decision in zip(_own_ids(metadata.get("aiDecisions")), decisions, strict=True):
-        _tell_decision(story, job_id, discriminator, decision)
-    for discriminator, enhancement in zip(_own_ids(metadata.get("enhancementsApplied")), enhancements, strict=True):
-        _tell_enhancement(story, job_id, discriminator, enhancement)
+    for (discriminator, time), decision in zip(_entries(metadata.get("aiDecisions")), decisions, strict=True):
+        _tell_decision(story, job_id, discriminator, time, decision)
+    for (discriminator, time), applied in zip(_entries(metadata.get("enhancementsApplied")), enhancements, strict=True):
+        _tell_enhancement(story, job_id, discriminator, time, applied)
     return story.documents(job_id)
 
 
@@ -151,12 +157,14 @@ def _tell_phases(story: _Story, job: Job) -> None:
         previous = phase
 
 
-def _tell_chapters(story: _Story, outline: list[Document], chapters: list[Document]) -> None:
+def _tell_chapters(story: _Story, job: Job, outline: list[Document], chapters: list[Document]) -> None:
     targets = {entry["chapterNumber"]: entry["wordTarget"] for entry in reversed(outline) if "wordTarget" in entry}
-    for position, chapter in enumerate(chapters):
-        time, other = _chapter_times(chapter)
-        number = chapter["chapterNumber"]
-        tokens = chapter["tokens"]
+    for position, (legacy, chapter) in enumerate(zip(job.get("chapters") or [], chapters, strict=True)):
+        number, tokens, discriminator = chapter["chapterNumber"], chapter["tokens"], str(position)
+        # generatedAt is when the slot was created, so it says little about a chapter that isn't finished.
+        time, other = milliseconds(legacy.get("generatedAt")), milliseconds(legacy.get("lastAttemptAt"))
+        if chapter["status"] != "completed":
+            time, other = other, time
         if chapter["status"] in PROGRESS_STATUS:
             event: Document = {
                 "chapterNumber": number,
@@ -166,41 +174,28 @@ def _tell_chapters(story: _Story, outline: list[Document], chapters: list[Docume
             }
             if number in targets:
                 event["wordTarget"] = targets[number]
-            story.event("generation", "generation-progress", time, str(position), event, other)
+            story.event("generation", "generation-progress", time, discriminator, event, other)
         if chapter["costInUsd"] > 0 or tokens["totalTokens"] > 0:
             spent = {"chapterNumber": number, "model": chapter["model"], "costInUsd": chapter["costInUsd"], **tokens}
-            story.event("generation", "cost-tracking", time, str(position), spent, other)
+            story.event("generation", "cost-tracking", time, discriminator, spent, other)
 
 
-def _chapter_times(chapter: Document) -> tuple[int | None, int | None]:
-    """The chapter's time, and the other one that stands for it when it is missing."""
-    # generatedAt is when the slot was created, so it says little about a chapter that isn't finished.
-    generated, attempted = (
-        milliseconds(chapter[field]) if field in chapter else None for field in ("generatedAt", "lastAttemptAt")
-    )
-    return (generated, attempted) if chapter["status"] == "completed" else (attempted, generated)
+def _entries(entries: Sequence[Mapping[str, Any]] | None) -> Iterator[tuple[str, int | None]]:
+    """What tells entries from each other in every export, their own ids or else their positions; and their times."""
+    for position, entry in enumerate(entries or ()):
+        yield entry.get("id") or f"position {position}", milliseconds(entry.get("timestamp"))
 
 
-def _own_ids(entries: Sequence[Mapping[str, Any]] | None) -> list[str]:
-    """What tells entries from each other in every export: their own ids, else their positions."""
-    return [entry.get("id") or f"position {position}" for position, entry in enumerate(entries or [])]
-
-
-def _recorded(entry: Document, time_field: str, details: str) -> int | None:
-    """The time of a decision or enhancement, ``None`` if the metadata had to infer it."""
-    return None if entry[details].get("timestampInferred") else milliseconds(entry[time_field])
-
-
-def _tell_decision(story: _Story, job_id: str, discriminator: str, decision: Document) -> None:
+def _tell_decision(story: _Story, job_id: str, discriminator: str, time: int | None, decision: Document) -> None:
     event: Document = {"jobId": job_id, "decisionId": decision["decisionId"], "decisionType": decision["type"]}
     event |= {field: decision[field] for field in ("summary", "confidence", "impact") if field in decision}
-    story.event("domain", "ai-decision", _recorded(decision, "decidedAt", "metadata"), discriminator, event)
+    story.event("domain", "ai-decision", time, discriminator, event)
 
 
-def _tell_enhancement(story: _Story, job_id: str, discriminator: str, enhancement: Document) -> None:
+def _tell_enhancement(story: _Story, job_id: str, discriminator: str, time: int | None, enhancement: Document) -> None:
     data: dict[str, Any] = enhancement["data"]
     event: Document = {"jobId": job_id, "enhancementId": enhancement["enhancementId"]}
     if "type" in data:
         event["enhancementType"] = data["type"]
     event |= {field: data[field] for field in ("name", "description") if field in data}
-    story.event("domain", "enhancement-applied", _recorded(enhancement, "createdAt", "data"), discriminator, event)
+    story.event("domain", "enhancement-applied", time, discriminator, event)

@@ -4,6 +4,7 @@ The same job gives the same ids whenever and wherever it is converted, so import
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -40,7 +41,12 @@ def made_id(milliseconds: int, *parts: str) -> ObjectId:
 
 
 def _told(parts: tuple[str, ...]) -> bytes:
-    return "".join([f"{len(part)}:{part}" for part in parts]).encode()
+    return "".join(map(_with_length, parts)).encode()
+
+
+@lru_cache(maxsize=1024)  # kinds, types, positions and ordinals are the same few in all jobs
+def _with_length(part: str) -> str:
+    return f"{len(part)}:{part}"
 
 
 def true_id(identity: Any, repairs: Repairs) -> ObjectId | None:
