@@ -1,9 +1,10 @@
 """The novel itself: outline and chapters. Mapping rules "Outline" and "Chapter"."""
 
-from typing import Any, Final
+from typing import Final
 
 from converter.extjson import iso
 from converter.mapping.kept import Document, extras, keep_entries, plain
+from converter.mapping.lifecycle import milliseconds
 from converter.models.legacy import Chapter, Job, OutlineEntry
 from converter.repairs import Repairs
 
@@ -92,22 +93,23 @@ def _chapter(chapter: Chapter, position: int, model: str | None, repairs: Repair
         "content": content,
         "attempts": [],
         **_usage(chapter, model, repairs),
-        **extras(chapter, _CHAPTER_FIELDS, repairs, f"chapters.{position}", _CHAPTER_TARGET_FIELDS),
+        **extras(chapter, _CHAPTER_FIELDS, repairs, ("chapters", position), _CHAPTER_TARGET_FIELDS),
     }
     # Each mapped status but "in-progress" is the legacy one; what it was is kept where the two differ.
     if legacy_status and legacy_status != status:
         target["legacyStatus"] = legacy_status
-    for field, kept in (
-        ("attemptCount", chapter.get("attempts")),
-        ("failureReason", chapter.get("failureReason")),
-        ("qualityScore", chapter.get("qualityScore")),
-    ):
-        if kept is not None:
-            target[field] = kept
-    for field in ("lastAttemptAt", "generatedAt"):
-        time: Any = chapter.get(field)
-        if time is not None:
-            target[field] = iso(int(time))
+    attempts, reason, score = chapter.get("attempts"), chapter.get("failureReason"), chapter.get("qualityScore")
+    if attempts is not None:
+        target["attemptCount"] = attempts
+    if reason is not None:
+        target["failureReason"] = reason
+    if score is not None:
+        target["qualityScore"] = score
+    attempted, generated = milliseconds(chapter.get("lastAttemptAt")), milliseconds(chapter.get("generatedAt"))
+    if attempted is not None:
+        target["lastAttemptAt"] = iso(attempted)
+    if generated is not None:
+        target["generatedAt"] = iso(generated)
     return target
 
 
@@ -144,9 +146,12 @@ def split_tokens(total: float, cost: float, model: str | None) -> tuple[int, int
     prompt_rate, completion_rate = RATES[model]
     completion = (cost - total * prompt_rate) / (completion_rate - prompt_rate)
     prompt = total - completion
-    if not (abs(completion) <= total + 1e-6 and abs(prompt) <= total + 1e-6):
+    most = total + 1e-6
+    if not (-most <= completion <= most and -most <= prompt <= most):
         return None
-    whole = round(prompt), round(completion)
-    if max(abs(prompt - whole[0]), abs(completion - whole[1])) > 1e-6 or min(whole) < 0:
+    whole_prompt, whole_completion = round(prompt), round(completion)
+    if whole_prompt < 0 or abs(prompt - whole_prompt) > 1e-6:
         return None
-    return whole
+    if whole_completion < 0 or abs(completion - whole_completion) > 1e-6:
+        return None
+    return whole_prompt, whole_completion

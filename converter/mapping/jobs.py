@@ -82,7 +82,7 @@ def failures(job: Job, course: Lifecycle, chapters: list[Document], repairs: Rep
     mapped = []
     error = job.get("error")
     if error:
-        details = extras(error, _ERROR_FIELDS, repairs, "error", INFERRED)
+        details = extras(error, _ERROR_FIELDS, repairs, ("error",), INFERRED)
         time = error.get("timestamp")
         if time is None:
             repairs.count("failure-time-inferred")
@@ -269,7 +269,7 @@ def legacy_values(
         kept["completedAt"] = iso(int(completed))
     metadata = job.get("metadata")
     if metadata is not None:
-        kept_metadata = extras(metadata, _METADATA_FIELDS, repairs, "metadata", frozenset({"supersededAlerts"}))
+        kept_metadata = extras(metadata, _METADATA_FIELDS, repairs, ("metadata",), frozenset({"supersededAlerts"}))
         story_bible = extras(metadata.get("storyBible") or {}, _STORY_BIBLE_FIELDS, repairs)
         if story_bible:
             kept_metadata["storyBible"] = story_bible

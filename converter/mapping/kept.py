@@ -8,7 +8,7 @@ from typing import Any, Final
 from bson import Code, DBRef, Int64
 
 from converter.extjson import Double, NestedTooDeep, number, without_surrogates
-from converter.models.legacy import MAX_NESTING
+from converter.models.legacy import MAX_NESTING, Location, path
 from converter.repairs import Repairs
 
 Document = dict[str, Any]
@@ -58,6 +58,8 @@ def keep(value: Any, repairs: Repairs, level: int = 1) -> Any:
     """
     if value is None or value is True or value is False:
         return value
+    if type(value) is str and value.isascii():
+        return value
     if isinstance(value, str):
         text = without_surrogates(value)
         if text is not value:
@@ -86,12 +88,11 @@ def keep(value: Any, repairs: Repairs, level: int = 1) -> Any:
 
 def keep_entries(entries: Mapping[Any, Any], repairs: Repairs, level: int = 1) -> Document:
     """``keep`` for every entry of an object, under safe keys."""
-    for key in entries:
-        # One look at the keys tells that nearly every object needs no renaming.
-        if type(key) is not str or not _is_plain(key):
-            named = {str(key): held for key, held in entries.items()}
-            return {safe: keep(held, repairs, level + 1) for safe, _, held in safe_items(named, repairs)}
-    return {key: keep(held, repairs, level + 1) for key, held in entries.items()}
+    # One look at the keys tells that nearly every object needs no renaming.
+    if all(map(_is_plain, entries)):
+        return {key: keep(held, repairs, level + 1) for key, held in entries.items()}
+    named = {str(key): held for key, held in entries.items()}
+    return {safe: keep(held, repairs, level + 1) for safe, _, held in safe_items(named, repairs)}
 
 
 @cache
@@ -100,31 +101,33 @@ def _with_id(known: frozenset[str]) -> frozenset[str]:
 
 
 @lru_cache(maxsize=1024)
-def _is_plain(key: str) -> bool:
-    return key.isascii() and "." not in key and _NUL not in key and key[:1] not in ("", "$")
+def _is_plain(key: object) -> bool:
+    return type(key) is str and key.isascii() and "." not in key and _NUL not in key and key[:1] not in ("", "$")
 
 
 def extras(
     entry: Mapping[str, Any],
     known: frozenset[str],
     repairs: Repairs,
-    path: str = "",
+    at: Location = (),
     taken: frozenset[str] = frozenset(),
 ) -> Document:
     """The fields of a legacy subdocument that have no rule of their own, kept; its ``_id`` is dropped on purpose.
 
-    A field whose name the target uses for something else (``taken``) is moved to ``repairs.misplaced`` under ``path``.
+    A field whose name the target uses for something else (``taken``) is moved to ``repairs.misplaced``; the subdocument
+    is ``at`` that place.
     """
     accounted = _with_id(known)
     if entry.keys() <= accounted:
         return {}
     unknown = {key: held for key, held in entry.items() if key not in accounted}
     for key in sorted(key for key in unknown if safe_key(key) in taken) if taken else ():
-        repairs.misplace(f"{path}.{key}" if path else key, unknown.pop(key))
+        repairs.misplace(path((*at, key)), unknown.pop(key))
     return keep_entries(unknown, repairs)
 
 
 def plain(entry: Mapping[str, Any], known: frozenset[str], repairs: Repairs) -> Document:
     """A legacy subdocument as it is: its known fields that aren't null, and ``extras``; times as they are."""
-    kept = {key: held for key, held in entry.items() if key in known and held is not None}
-    return kept | extras(entry, known, repairs)
+    kept = {key: held for key, held in entry.items() if held is not None and key in known}
+    unknown = extras(entry, known, repairs)
+    return kept | unknown if unknown else kept

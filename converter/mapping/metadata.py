@@ -18,11 +18,13 @@ from converter.models.legacy import (
     EnhancedQualityMetrics,
     Enhancement,
     Job,
+    Location,
     Performance,
     PlotThread,
     StoryBible,
     Theme,
     TimelineEntry,
+    path,
 )
 from converter.repairs import Repairs
 
@@ -37,6 +39,7 @@ _ALERT_FIELDS: Final = frozenset(ContinuityAlert.__annotations__)
 _ALERT_CONTEXT_FIELDS: Final = frozenset({"details", "suggestion", "occurrences", "timestampInferred"})
 _QUALITY_FIELDS: Final = frozenset(EnhancedQualityMetrics.__annotations__)
 _ENHANCEMENT_FIELDS: Final = frozenset(Enhancement.__annotations__)
+_ENHANCEMENT_DATA: Final = sorted(_ENHANCEMENT_FIELDS - {"id", "timestamp"})
 _DECISION_FIELDS: Final = frozenset(Decision.__annotations__)
 _PERFORMANCE_FIELDS: Final = frozenset(Performance.__annotations__)
 
@@ -147,10 +150,10 @@ def continuity_alerts(job: Job, course: Lifecycle, repairs: Repairs) -> tuple[li
     newest: dict[str, tuple[int, int, Document]] = {}
     occurrences: dict[str, int] = {}
     superseded = []
-    path = "metadata.continuityAlerts"
+    place = ("metadata", "continuityAlerts")
     entries = (job.get("metadata") or {}).get("continuityAlerts") or []
-    for position, entry in zip(repairs.positions(path), entries, strict=False):
-        time, alert = _alert(entry, f"{path}.{position}", course, repairs)
+    for position, entry in zip(repairs.positions(path(place)), entries, strict=False):
+        time, alert = _alert(entry, (*place, position), course, repairs)
         identity = alert["alertId"]
         occurrences[identity] = occurrences.get(identity, 0) + 1
         other = newest.get(identity)
@@ -169,11 +172,11 @@ def continuity_alerts(job: Job, course: Lifecycle, repairs: Repairs) -> tuple[li
     return [alert for _, _, alert in ordered], superseded
 
 
-def _alert(entry: ContinuityAlert, path: str, course: Lifecycle, repairs: Repairs) -> tuple[int, Document]:
+def _alert(entry: ContinuityAlert, at: Location, course: Lifecycle, repairs: Repairs) -> tuple[int, Document]:
     context = keep_entries(entry.get("context") or {}, repairs)
     for field in sorted(context.keys() & _ALERT_CONTEXT_FIELDS):
-        repairs.misplace(f"{path}.context.{field}", context.pop(field))
-    context |= extras(entry, _ALERT_FIELDS, repairs, path, frozenset(context) | _ALERT_CONTEXT_FIELDS)
+        repairs.misplace(path((*at, "context", field)), context.pop(field))
+    context |= extras(entry, _ALERT_FIELDS, repairs, at, frozenset(context) | _ALERT_CONTEXT_FIELDS)
     context |= {field: entry[field] for field in ("details", "suggestion") if entry.get(field) is not None}
     time = entry.get("timestamp")
     if time is None:
@@ -188,7 +191,7 @@ def _alert(entry: ContinuityAlert, path: str, course: Lifecycle, repairs: Repair
     if severity not in SEVERITIES:
         repairs.count("alert-severity-fallback")
         if severity is not None:
-            repairs.misplace(f"{path}.severity", severity)
+            repairs.misplace(path((*at, "severity")), severity)
         severity = "info"
     if entry.get("resolved") is None:
         repairs.count("alert-resolved-defaulted")
@@ -219,8 +222,8 @@ def title(message: str) -> str:
 def ai_decisions(job: Job, course: Lifecycle, repairs: Repairs) -> list[Document]:
     """The model's decisions, in the dump's order."""
 
-    def target(entry: Decision, path: str, details: Document, time: str) -> Document:
-        details |= extras(entry, _DECISION_FIELDS, repairs, path, INFERRED)
+    def target(entry: Decision, at: Location, details: Document, time: str) -> Document:
+        details |= extras(entry, _DECISION_FIELDS, repairs, at, INFERRED)
         if entry.get("reasoning") is not None:
             details["reasoning"] = entry["reasoning"]
         alternatives = entry.get("alternatives")
@@ -248,10 +251,9 @@ def ai_decisions(job: Job, course: Lifecycle, repairs: Repairs) -> list[Document
 def enhancements_applied(job: Job, course: Lifecycle, repairs: Repairs) -> list[Document]:
     """What was enhanced, in the dump's order."""
 
-    def target(entry: Enhancement, path: str, data: Document, time: str) -> Document:
-        known = _ENHANCEMENT_FIELDS - {"id", "timestamp"}
-        data |= {field: entry[field] for field in known if entry.get(field) is not None}  # type: ignore[literal-required]
-        data |= extras(entry, _ENHANCEMENT_FIELDS, repairs, path, INFERRED)
+    def target(entry: Enhancement, at: Location, data: Document, time: str) -> Document:
+        data |= {field: entry[field] for field in _ENHANCEMENT_DATA if entry.get(field) is not None}  # type: ignore[literal-required]
+        data |= extras(entry, _ENHANCEMENT_FIELDS, repairs, at, INFERRED)
         return {"enhancementId": _identity(entry, "enhancement", repairs), "createdAt": time, "data": data}
 
     entries = (job.get("metadata") or {}).get("enhancementsApplied")
@@ -267,20 +269,20 @@ def _in_order(
     entries: list[Any] | None,
     field: str,
     noun: str,
-    target: Callable[[Any, str, Document, str], Document],
+    target: Callable[[Any, Location, Document, str], Document],
     course: Lifecycle,
     repairs: Repairs,
 ) -> list[Document]:
     mapped = []
-    path = f"metadata.{field}"
-    for position, entry in zip(repairs.positions(path), entries or [], strict=False):
+    place = ("metadata", field)
+    for position, entry in zip(repairs.positions(path(place)), entries or [], strict=False):
         details: Document = {}
         time = entry.get("timestamp")
         if time is None:
             repairs.count(f"{noun}-time-inferred")
             details["timestampInferred"] = True
         moment = iso(course.fallback if time is None else int(time))
-        mapped.append(target(entry, f"{path}.{position}", details, moment))
+        mapped.append(target(entry, (*place, position), details, moment))
     return mapped
 
 
