@@ -22,7 +22,7 @@ from bson import Code, DBRef
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.errors import BSONError
 
-from converter import extjson, fastlane, storage
+from converter import extjson, fastlane, storage, typedlane
 from converter.errors import DumpError
 from converter.json_text import (
     MAX_DIGITS,
@@ -131,15 +131,18 @@ class Framed:
 Document = Framed | RawDocument | Unreadable
 
 
-def read(document: Document) -> RawDocument | Unreadable:
-    """The document with its values. Raises DumpError for one that can't be read."""
+def read(document: Document, *, to_be_mapped: bool = False) -> RawDocument | Unreadable:
+    """The document with its values. Raises DumpError for one that can't be read.
+
+    One that is only ``to_be_mapped`` may come without what no rule of the mapping asks for, but then is read faster.
+    """
     if not isinstance(document, Framed):
         return document
     place = document.index, document.offset, document.end
     data = document.data if document.data is not None else document.origin.read(document.offset or 0, document.end or 0)
     if document.in_bson:
         return _bson_document(place, data, document.origin)
-    value = fastlane.read(data)
+    value = (typedlane.read(data) if to_be_mapped else None) or fastlane.read(data)
     if value is not None:
         return RawDocument(*place, value, reader="fastlane")
     text = Text(iter([data]), document.offset or 0)

@@ -175,7 +175,8 @@ def _object_id(value: object) -> object:
         return None
 
 
-def _date(value: object) -> object:
+def date(value: object) -> DatetimeMS | None:
+    """The date in a ``$date`` wrapper that holds ``value``; ``None`` if it is none."""
     if type(value) is str:
         stamp = milliseconds(value)
         return None if stamp is None else DatetimeMS(stamp)
@@ -222,7 +223,7 @@ def _double(value: object) -> object:
 # that is no such value: then the object is what it looks like, an object.
 _COMMON: Final[dict[str, Callable[[object], object]]] = {
     "$oid": _object_id,
-    "$date": _date,
+    "$date": date,
     "$numberInt": _int,
     "$numberLong": _long,
     "$numberDouble": _double,

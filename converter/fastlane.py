@@ -36,13 +36,13 @@ _PLACE: Final = re.compile(r"trailing characters \(byte (\d+)\)")
 _REFUSED: Final = (msgspec.MsgspecError, UnicodeDecodeError, ArithmeticError, RecursionError, extjson.NestedTooDeep)
 
 
-def _fraction(text: str) -> object:
+def fraction(text: str) -> object:
     """As ijson and ``extjson.decode`` read it; the rare numbers that overflow or vanish in a double stay exact."""
     double = float(text)
     return double if double and abs(double) != float("inf") else extjson.exact_fraction(text)
 
 
-_DOCUMENT: Final = msgspec.json.Decoder(float_hook=_fraction)
+_DOCUMENT: Final = msgspec.json.Decoder(float_hook=fraction)
 _SYNTAX: Final = msgspec.json.Decoder(msgspec.Raw)
 
 
@@ -104,7 +104,7 @@ def _cut(data: bytes) -> tuple[list[extjson.RawText | str], bytes]:
                 end = _end_of_value(data, view, start, b'"')
             at = end
             if end - start > _WORTHWHILE:
-                texts.append(_text(data[start:end]))
+                texts.append(text_of(data[start:end]))
                 parts += [data[done:start], _MARK_JSON]
                 done = end
         at = data.find(_KEY, at)
@@ -127,8 +127,12 @@ def _end_of_value(data: bytes, view: memoryview, start: int, last: bytes) -> int
     return data.rindex(last, start) + 1
 
 
-def _text(raw: bytes) -> extjson.RawText | str:
-    if _OTHER_ESCAPE.search(raw):
+def text_of(raw: bytes) -> extjson.RawText | str:
+    """A text from its JSON, which is valid but may not be UTF-8; undecoded if it is long.
+
+    Raises ``UnicodeDecodeError``.
+    """
+    if len(raw) <= _WORTHWHILE or _OTHER_ESCAPE.search(raw):
         text: str = msgspec.json.decode(raw, type=str)
         return text
     _check_utf8(raw)

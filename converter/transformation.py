@@ -66,11 +66,11 @@ class Refused:
 def outcome(number: int, document: Framed | RawDocument | Unreadable, task: Task) -> Accepted | Refused:
     """The whole of it, for a document of the dump ``number``. Raises ``DumpError`` if it can't be read after all."""
     begun = perf_counter()
-    raw = read(document)
+    raw = read(document, to_be_mapped=True)
     lap("read", begun)
     result = transform(raw, task.options, task.json_format)
     if isinstance(result, Rejected):
-        return refused(number, raw, result, task)
+        return refused(number, read(document), result, task)
     begun = perf_counter()
     size = None if raw.offset is None or raw.end is None else raw.end - raw.offset
     count = counted(

@@ -7,7 +7,7 @@ wrong type.
 
 import math
 import re
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 
 from bson import DatetimeMS, Decimal128
 from pydantic import ConfigDict, GetPydanticSchema, TypeAdapter, ValidationError, with_config
@@ -29,7 +29,8 @@ LAST_TIME: Final = LAST_MILLISECOND - 366 * 24 * 60 * 60 * 1000
 """The latest time that is taken for one: events that tie move on by a millisecond, and must stay within year 9999."""
 
 
-def _check_time(value: object) -> object:
+def check_time(value: object) -> DatetimeMS:
+    """The date that it is. Raises pydantic's ``ValueError`` for anything else, and for one that can't be written."""
     if isinstance(value, DatetimeMS) and FIRST_MILLISECOND <= int(value) <= LAST_TIME:
         return value
     raise PydanticCustomError("time_type", "Input should be a date in the years 1 to 9998")
@@ -47,7 +48,7 @@ _NUMBER = core_schema.union_schema(
 
 # pydantic looks at a text's encoding, and so finds lone surrogates, only where there is a limit to check.
 _TEXT = core_schema.str_schema(strict=True, min_length=0)
-_TIME = core_schema.no_info_plain_validator_function(_check_time)
+_TIME = core_schema.no_info_plain_validator_function(check_time)
 
 _CONTENT = core_schema.no_info_wrap_validator_function(
     lambda value, text: value if type(value) is RawText else text(value), _TEXT
@@ -300,6 +301,24 @@ MAX_NESTING: Final = 100
 """Levels of objects and arrays in a document: https://www.mongodb.com/docs/manual/reference/limits/"""
 
 
+class Checked(dict[str, Any]):
+    """A document that was found to have the shape of ``Job`` when it was read."""
+
+
+def checked(document: dict[str, Any], rest: dict[str, Any]) -> Checked | None:
+    """The document with the fields of ``rest``, which are all that may still be of the wrong shape: then ``None``."""
+    try:
+        return Checked(document | cast(dict[str, Any], _JOB.validate_python(_with_error_object(rest))))
+    except ValidationError:
+        return None
+
+
+def _with_error_object(document: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(document.get("error"), str):
+        return document
+    return {**document, "error": {"message": document["error"]} if document["error"] else None}
+
+
 def check(document: dict[str, Any], repairs: Repairs) -> Job:
     """The document in the shape of ``Job``; it is not changed itself.
 
@@ -307,8 +326,9 @@ def check(document: dict[str, Any], repairs: Repairs) -> Job:
     replaced; any other value of the wrong type is moved to ``repairs.misplaced``, by path. Each is counted. Raises
     ``NestedTooDeep``.
     """
-    if isinstance(document.get("error"), str):
-        document = {**document, "error": {"message": document["error"]} if document["error"] else None}
+    if isinstance(document, Checked):
+        return cast(Job, document)
+    document = _with_error_object(document)
     try:
         return _JOB.validate_python(document)
     except ValidationError:
@@ -450,10 +470,11 @@ def generation(job: Job) -> str:
     progress = job.get("progress") or {}
     if job.get("metadata") is not None:
         return "6"
-    if job.get("humanLikeWriting") is not None or any("humanLikeElements" in entry for entry in outline):
+    if job.get("humanLikeWriting") is not None or any(entry.get("humanLikeElements") is not None for entry in outline):
         return "5"
     if job.get("currentPhase") == "completed":
         return "4"
-    if any("status" in chapter for chapter in chapters) or "chaptersFailed" in progress or "hasFailures" in progress:
+    counts_failures = progress.get("chaptersFailed") is not None or progress.get("hasFailures") is not None
+    if counts_failures or any(chapter.get("status") is not None for chapter in chapters):
         return "3"
     return "1-2"

@@ -1,0 +1,118 @@
+"""The typed lane: a job whose outline and chapters have just the shape they should have, read in one sweep.
+
+The decoder builds what ``models.legacy`` describes, straight from JSON: dates are dates when they come, nothing is left
+to be checked, and the chapters' texts stay as they stand in the dump. Whatever isn't quite so, an unknown field of a
+chapter included, is refused, and the document takes another way; the mapping makes the same of both.
+"""
+
+from abc import ABC
+from functools import cache
+from types import UnionType
+from typing import Annotated, Any, Final, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+from bson import DatetimeMS, ObjectId
+from msgspec import Meta, Raw
+from msgspec.structs import asdict
+from typing_extensions import is_typeddict
+
+from converter import extjson, fastlane
+from converter.extjson import INT64_MAX, RawText
+from converter.models import legacy
+
+# A double of exactly 0 may be one that vanished, which is to stay exact; Node.js writes its zeros as integers.
+_Number = Annotated[int, Meta(ge=-INT64_MAX - 1, le=INT64_MAX)] | Annotated[float, Meta(gt=0)]
+
+
+class _Object(ABC):  # noqa: B024
+    """Any object, decoded by ``extjson``."""
+
+
+_Object.register(dict)
+
+
+class _Identity(msgspec.Struct, forbid_unknown_fields=True, gc=False, rename={"hexadecimal": "$oid"}):
+    """The ``_id`` of a subdocument, which is dropped."""
+
+    hexadecimal: str
+
+
+_NULL: Final = Raw(b"null")
+_DATE_KEYS: Final = {"$date"}
+_TYPED: Final = (legacy.Job, legacy.OutlineEntry, legacy.Chapter)
+"""What a dump is full of. Anything else is read as objects, and checked: there, unknown fields are common."""
+
+
+def _typed(hint: Any) -> Any:
+    """What the decoder calls the type of a field of ``models.legacy``."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        plain = arguments[0]
+        return {int | float: _Number, str | RawText: Raw}.get(plain, plain)
+    if origin in (Union, UnionType):
+        members = [_typed(member) for member in arguments]
+        # With either of these comes null too.
+        return next((member for member in members if member in (Any, Raw)), Union[tuple(members)])  # noqa: UP007
+    if origin is list:
+        return list[_typed(arguments[0])]  # type: ignore[misc]
+    if origin is dict:
+        return _Object
+    if is_typeddict(hint):
+        return _struct(hint) if hint in _TYPED else Any
+    return hint
+
+
+@cache
+def _struct(model: Any) -> Any:
+    hints = get_type_hints(model, include_extras=True)
+    own = {"_id": ObjectId | None, "revision": _Number | None} if model is legacy.Job else {"_id": _Identity | None}
+    fields = own | {field: _typed(hint) for field, hint in hints.items()}
+    return msgspec.defstruct(
+        model.__name__,
+        [(field, kind, _NULL if kind is Raw else None) for field, kind in fields.items()],
+        rename={"revision": "__v"},
+        forbid_unknown_fields=True,
+        gc=False,
+    )
+
+
+def _value(kind: type, decoded: Any) -> object:
+    """A date, an ObjectId or an object; if it is of another kind after all, the decoder refuses it."""
+    if kind is DatetimeMS:
+        is_date = type(decoded) is dict and decoded.keys() == _DATE_KEYS
+        return legacy.check_time(extjson.date(decoded["$date"]) if is_date else None)
+    return extjson.decode(decoded)
+
+
+_JOB: Final = msgspec.json.Decoder(_struct(legacy.Job), dec_hook=_value, float_hook=fastlane.fraction)
+_REST: Final = tuple(
+    field for field, hint in get_type_hints(legacy.Job, include_extras=True).items() if _typed(hint) is Any
+)
+
+
+def read(data: bytes) -> legacy.Checked | None:
+    """The job that ``data`` is, a JSON object; its long texts as ``extjson.RawText``. ``None`` if it has another shape.
+
+    It is fit for the mapping and for nothing else: what is missing may be null, and subdocuments lack their ``_id``.
+    """
+    try:
+        job = asdict(_JOB.decode(data))
+        del job["revision"]
+        if job["outline"]:
+            job["outline"] = [asdict(entry) for entry in job["outline"]]
+        if job["chapters"]:
+            job["chapters"] = [asdict(chapter) for chapter in job["chapters"]]
+            for chapter in job["chapters"]:
+                chapter["content"] = _content(bytes(chapter["content"]))
+        rest = {field: extjson.decode(job[field]) for field in _REST if job[field] is not None}
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, extjson.NestedTooDeep):
+        return None
+    return legacy.checked(job, rest)
+
+
+def _content(raw: bytes) -> str | RawText | None:
+    if raw[:1] == b'"':
+        return fastlane.text_of(raw)
+    if raw == b"null":
+        return None
+    raise msgspec.ValidationError("a text is wanted")
