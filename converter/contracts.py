@@ -37,17 +37,28 @@ def check(converted: Converted, mode: extjson.Mode) -> list[tuple[str, bytes]] |
             if deep and levels(document) > MAX_NESTING:
                 detail = f"{collection}: the document would have more than {MAX_NESTING} levels"
                 return Rejected("nested-too-deep", detail, converted.job_id)
-            line = extjson.mapped_line(document, mode)
+            line = _line(document, mode)
             if len(line) > _SURELY_FITS:
                 if collection == "novel_jobs" and bson_bytes(line) > MAX_BYTES:
                     converted.repairs["embedded-events-dropped"] = 1
-                    line = extjson.mapped_line(document | {"events": [], "domainEvents": []}, mode)
+                    line = _line(document | {"events": [], "domainEvents": []}, mode)
                 size = bson_bytes(line)
                 if size > MAX_BYTES:
                     detail = f"{collection}: {size:,} bytes of BSON are more than MongoDB's limit of {MAX_BYTES:,}"
                     return Rejected("document-too-large", detail, converted.job_id)
             lines.append((collection, line))
     return lines
+
+
+def _line(document: dict[str, Any], mode: extjson.Mode) -> bytes:
+    """The line of a document that keeps its contract."""
+    # What every document has three of, orjson writes several times faster than it asks back for how to write it.
+    plain = document.copy()
+    created, updated = document["createdAt"], document["updatedAt"]
+    plain["_id"] = extjson.object_id_wrapper(document["_id"])
+    plain["createdAt"] = wrapper = extjson.date_wrapper(created, mode)
+    plain["updatedAt"] = wrapper if updated is created else extjson.date_wrapper(updated, mode)
+    return extjson.mapped_line(plain, mode)
 
 
 def bson_bytes(line: bytes) -> int:

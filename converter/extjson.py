@@ -328,8 +328,12 @@ def decode(value: Any, levels: int = MAX_LEVELS) -> Any:
 # ------------------------------------------------------------------------------------------------------- encoding
 
 
-def _date_wrapper(value: DatetimeMS, mode: Mode) -> dict[str, object]:
-    stamp = int(value)
+def object_id_wrapper(value: ObjectId) -> dict[str, object]:
+    return {"$oid": value.binary.hex()}
+
+
+def date_wrapper(value: DatetimeMS, mode: Mode) -> dict[str, object]:
+    stamp = value.__int__()  # a quarter of the time that int() takes
     if mode == "relaxed" and 0 <= stamp <= LAST_MILLISECOND:
         return {"$date": iso(stamp)}
     return {"$date": {"$numberLong": str(stamp)}}
@@ -338,9 +342,9 @@ def _date_wrapper(value: DatetimeMS, mode: Mode) -> dict[str, object]:
 def _wrap(value: object, mode: Mode) -> Any:
     """The Extended JSON of a BSON value that JSON has no word for. Raises ``TypeError`` for what is no BSON value."""
     if isinstance(value, ObjectId):
-        return {"$oid": str(value)}
+        return object_id_wrapper(value)
     if isinstance(value, DatetimeMS):
-        return _date_wrapper(value, mode)
+        return date_wrapper(value, mode)
     if isinstance(value, float):
         return {"$numberDouble": "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"}
     return json_util.default(value, _OPTIONS[mode])
@@ -382,8 +386,10 @@ def encode(value: object, mode: Mode) -> object:
 
 
 def _encode_relaxed(value: object) -> object:
-    # The two types that a document of the mapping is full of, ahead of all others.
+    # The types that a document of the mapping is full of, ahead of all others.
     kind = type(value)
+    if kind is RawText:
+        return orjson.Fragment(value.json)  # type: ignore[attr-defined]
     if kind is DatetimeMS:
         return _date_fragment(int(value))  # type: ignore[call-overload]
     if kind is ObjectId:
