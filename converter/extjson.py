@@ -362,7 +362,7 @@ def encode(value: object, mode: Mode) -> object:
     if isinstance(value, RawText):
         return orjson.Fragment(value.json)
     if isinstance(value, dict):
-        return {without_surrogates(str(key)): encode(held, mode) for key, held in value.items()}
+        return {without_surrogates(key): encode(held, mode) for key, held in value.items()}
     if isinstance(value, list | tuple):
         return [encode(held, mode) for held in value]
     if isinstance(value, int):

@@ -1,5 +1,7 @@
 """The last look at a converted job: contract, levels, size; and what becomes of the embedded events."""
 
+from functools import reduce
+from operator import getitem
 from typing import Any
 
 import bson
@@ -63,6 +65,16 @@ def test_a_document_that_breaks_its_contract() -> None:
     assert "secret" not in rejected.detail
     # The first five problems are enough: the status, and the four fields of one entry of the outline.
     assert (4, 0) == (rejected.detail.count("outline.0."), rejected.detail.count("outline.1."))
+
+
+@pytest.mark.parametrize("mode", ["relaxed", "canonical"])
+@pytest.mark.parametrize("way", [("analysis",), ("chapters", 0)])
+def test_a_key_that_is_no_text_is_never_written(way: tuple[Any, ...], mode: extjson.Mode) -> None:
+    result = converted(job(analysis={"a": 1}, chapters=[chapter()]))
+    reduce(getitem, way, result.documents["novel_jobs"][0])[7] = "seven"
+
+    with pytest.raises((TypeError, AttributeError)):
+        contracts.check(result, mode)
 
 
 def nested(levels: int) -> Any:

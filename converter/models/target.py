@@ -52,12 +52,14 @@ _OBJECT_ID_JSON: Final = {
     "required": ["$oid"],
     "additionalProperties": False,
 }
+# Not \d, which is any digit of Unicode: readers compare times as text.
+_TIME: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$"
 _DATE_JSON: Final = {
     "type": "object",
     "properties": {
         "$date": {
             "anyOf": [
-                {"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$"},
+                {"type": "string", "pattern": _TIME},
                 {"type": "object", "properties": {"$numberLong": {"type": "string"}}, "required": ["$numberLong"]},
             ]
         }
@@ -93,7 +95,7 @@ Number = Annotated[int | float, GetPydanticSchema(lambda *_: _NUMBER), WithJsonS
 Text = Annotated[str, Field(strict=True)]
 Required = Annotated[str, Field(strict=True, min_length=1)]
 Trimmed = Annotated[str, Field(strict=True, pattern=r"^\S(?:[\s\S]*\S)?$")]
-Time = Annotated[str, Field(strict=True, pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$")]
+Time = Annotated[str, Field(strict=True, pattern=_TIME)]
 Content = Annotated[
     str | RawText,
     GetPydanticSchema(
@@ -106,9 +108,17 @@ Content = Annotated[
     ),
     WithJsonSchema({"type": "string"}),
 ]
+# Whatever it holds, and so only looked at from outside: that keys are texts is known of all that was read, and the
+# writer insists on it.
+Object = Annotated[
+    dict[str, Any],
+    GetPydanticSchema(lambda *_: core_schema.custom_error_schema(core_schema.is_instance_schema(dict), "dict_type")),
+    WithJsonSchema({"type": "object", "additionalProperties": True}),
+]
 Status = Literal["queued", "running", "completed", "failed"]
 
-_OPEN = ConfigDict(strict=True, extra="allow")
+# What is allowed beside the fields of an open model is not looked at. To "allow" it would be to copy it.
+_OPEN = ConfigDict(strict=True, extra="ignore", json_schema_extra={"additionalProperties": True})
 _CLOSED = ConfigDict(strict=True, extra="forbid")
 
 
@@ -133,7 +143,7 @@ class OutlineEntry(TypedDict):
     summary: Required
     keyEvents: list[Text]
     wordTarget: NotRequired[Number]
-    humanLikeElements: NotRequired[dict[str, Any]]
+    humanLikeElements: NotRequired[Object]
 
 
 @with_config(_CLOSED)
@@ -153,7 +163,7 @@ class Chapter(TypedDict):
     model: Text
     costInUsd: Number
     tokens: ChapterTokens
-    attempts: list[dict[str, Any]]
+    attempts: list[Object]
     attemptCount: NotRequired[Number]
     lastAttemptAt: NotRequired[Time]
     generatedAt: NotRequired[Time]
@@ -174,10 +184,10 @@ class Engine(TypedDict):
 
 @with_config(_CLOSED)
 class Context(TypedDict):
-    job: dict[str, Any]
-    analysis: dict[str, Any] | None
-    chapters: list[dict[str, Any]]
-    metadata: dict[str, Any]
+    job: Object
+    analysis: Object | None
+    chapters: list[Object]
+    metadata: Object
 
 
 @with_config(_OPEN)
@@ -191,7 +201,7 @@ class Failure(TypedDict):
     occurredAt: Time
     reason: Required
     stage: NotRequired[Required]
-    metadata: NotRequired[dict[str, Any]]
+    metadata: NotRequired[Object]
 
 
 @with_config(_CLOSED)
@@ -206,7 +216,7 @@ class NovelJob(TypedDict):
     startedAt: NotRequired[Time]
     completedAt: NotRequired[Time]
     durationMs: NotRequired[Number]
-    analysis: NotRequired[dict[str, Any] | None]
+    analysis: NotRequired[Object | None]
     outline: list[OutlineEntry]
     chapters: list[Chapter]
     context: Context
@@ -215,9 +225,9 @@ class NovelJob(TypedDict):
     events: list[Event]
     domainEvents: list[Event]
     failures: list[Failure]
-    progress: NotRequired[dict[str, Any]]
-    qualityMetrics: NotRequired[dict[str, Any]]
-    modelUsage: NotRequired[dict[str, Any]]
+    progress: NotRequired[Object]
+    qualityMetrics: NotRequired[Object]
+    modelUsage: NotRequired[Object]
     currentPhase: NotRequired[Text]
     createdAt: Date
     updatedAt: Date
@@ -244,7 +254,7 @@ class StatusEvent(TypedDict):
     kind: Literal["job-status"]
     emittedAt: Time
     status: Status
-    snapshot: NotRequired[dict[str, Any]]
+    snapshot: NotRequired[Object]
     createdAt: Date
     updatedAt: Date
 
@@ -299,7 +309,7 @@ class Character(TypedDict):
     summary: NotRequired[Text]
     traits: list[Text]
     relationships: list[Relationship]
-    metadata: dict[str, Any]
+    metadata: Object
 
 
 @with_config(_CLOSED)
@@ -311,7 +321,7 @@ class ContinuityAlert(TypedDict):
     createdAt: Time
     resolved: bool
     resolvedAt: NotRequired[Time]
-    context: dict[str, Any]
+    context: Object
 
 
 @with_config(_CLOSED)
@@ -322,14 +332,14 @@ class Decision(TypedDict):
     summary: NotRequired[Text]
     confidence: NotRequired[Number]
     impact: NotRequired[Text]
-    metadata: NotRequired[dict[str, Any]]
+    metadata: NotRequired[Object]
 
 
 @with_config(_CLOSED)
 class Enhancement(TypedDict):
     enhancementId: Required
     createdAt: Time
-    data: dict[str, Any]
+    data: Object
 
 
 def _distinct_alerts(alerts: list[ContinuityAlert]) -> list[ContinuityAlert]:
@@ -343,13 +353,13 @@ class NovelJobMetadata(TypedDict):
     _id: Identity
     jobId: Trimmed
     storyBibleCharacters: dict[str, Character]
-    storyBibleLocations: dict[str, dict[str, Any]]
+    storyBibleLocations: dict[str, Object]
     storyBibleThemes: list[Text]
-    storyBibleMetadata: dict[str, Any]
+    storyBibleMetadata: Object
     continuityAlerts: Annotated[list[ContinuityAlert], AfterValidator(_distinct_alerts)]
     aiDecisions: list[Decision]
     enhancements: list[Enhancement]
-    performance: dict[str, Any]
+    performance: Object
     createdAt: Date
     updatedAt: Date
 
