@@ -8,7 +8,7 @@ import orjson
 from converter import extjson
 from converter.mapping import Converted, Rejected
 from converter.models.legacy import MAX_NESTING
-from converter.models.target import COLLECTIONS, violations, violations_in
+from converter.models.target import COLLECTIONS, Collection, violations, violations_in
 
 MAX_BYTES: Final = 16 * 1024 * 1024
 """Bytes of BSON in a document: https://www.mongodb.com/docs/manual/reference/limits/"""
@@ -20,19 +20,24 @@ _SURELY_FITS: Final = MAX_BYTES // 8
 _ADDED_LEVELS: Final = 10
 
 
-def check(converted: Converted, mode: extjson.Mode) -> list[tuple[str, bytes]] | Rejected:
-    """(collection, line with its newline) of every document, in the order of ``COLLECTIONS``.
+Lines = dict[Collection, list[bytes]]
+"""Collection -> the line of each document, with its newline."""
+
+
+def check(converted: Converted, mode: extjson.Mode) -> Lines | Rejected:
+    """The lines of every collection, in the order of ``COLLECTIONS``.
 
     ``Rejected`` if a document breaks its contract, has more than 100 levels, or more than 16 MiB of BSON even without
     its embedded events, which are given up first and counted as a repair.
     """
-    lines: list[tuple[str, bytes]] = []
+    lines: Lines = {}
     deep = converted.nesting > MAX_NESTING - _ADDED_LEVELS
     for collection in COLLECTIONS:
         documents = converted.documents[collection]
         wrong = violations_in(collection, documents) if len(documents) > 1 else violations(collection, documents[0])
         if wrong:
             return Rejected("contract", f"{collection}: {'; '.join(wrong[:5])}", converted.job_id)
+        written = lines[collection] = []
         for document in documents:
             if deep and levels(document) > MAX_NESTING:
                 detail = f"{collection}: the document would have more than {MAX_NESTING} levels"
@@ -46,7 +51,7 @@ def check(converted: Converted, mode: extjson.Mode) -> list[tuple[str, bytes]] |
                 if size > MAX_BYTES:
                     detail = f"{collection}: {size:,} bytes of BSON are more than MongoDB's limit of {MAX_BYTES:,}"
                     return Rejected("document-too-large", detail, converted.job_id)
-            lines.append((collection, line))
+            written.append(line)
     return lines
 
 

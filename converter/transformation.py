@@ -6,8 +6,6 @@ It needs nothing but the document and the task, so it can be done in this proces
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import groupby
-from operator import itemgetter
 from time import perf_counter
 from typing import Any, cast
 
@@ -18,6 +16,7 @@ from bson import Binary, ObjectId
 from converter import contracts, extjson, mapping
 from converter.dump import Framed, RawDocument, ReadBy, Unreadable, read
 from converter.mapping import Converted, Rejected, map_job
+from converter.models.target import Collection
 from converter.report.tally import Counted, counted
 from converter.stages import lap
 
@@ -37,7 +36,7 @@ class Transformed:
     """A document that was accepted: what the mapping made of it, and the lines to write, by collection."""
 
     converted: Converted
-    lines: list[tuple[str, bytes]]
+    lines: contracts.Lines
     raw: RawDocument
 
 
@@ -48,7 +47,7 @@ class Accepted:
     job_id: str
     identities: tuple[bytes, bytes]
     """What no other job may share: jobId and ``_id``."""
-    blocks: list[tuple[str, bytes, int]]
+    blocks: list[tuple[Collection, bytes, int]]
     """Collection, its lines in one piece, how many they are."""
     counted: Counted
     reader: ReadBy
@@ -84,19 +83,10 @@ def outcome(number: int, document: Framed | RawDocument | Unreadable, task: Task
     job_id = result.converted.job_id
     identity: ObjectId = result.converted.documents["novel_jobs"][0]["_id"]
     identities = b"jobId " + job_id.encode("utf-8", "surrogatepass"), b"_id " + identity.binary
-    accepted = Accepted(job_id, identities, _blocks(result.lines), count, raw.reader)
+    blocks = [(collection, b"".join(lines), len(lines)) for collection, lines in result.lines.items()]
+    accepted = Accepted(job_id, identities, blocks, count, raw.reader)
     lap("count", begun)
     return accepted
-
-
-def _blocks(lines: list[tuple[str, bytes]]) -> list[tuple[str, bytes, int]]:
-    """Lines of one collection stand together."""
-    blocks = []
-    for collection, group in groupby(lines, key=itemgetter(0)):
-        of_collection = [line for _, line in group]
-        block = of_collection[0] if len(of_collection) == 1 else b"".join(of_collection)
-        blocks.append((collection, block, len(of_collection)))
-    return blocks
 
 
 def transform(

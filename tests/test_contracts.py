@@ -1,6 +1,7 @@
 """The last look at a converted job: contract, levels, size; and what becomes of the embedded events."""
 
 from functools import reduce
+from itertools import chain
 from operator import getitem
 from typing import Any
 
@@ -15,27 +16,20 @@ from tests.jobs import Document, alert, chapter, converted, date, job
 MEBIBYTE = 1024 * 1024
 
 
-def checked(document: Document, mode: extjson.Mode = "relaxed") -> list[tuple[str, bytes]]:
+def checked(document: Document, mode: extjson.Mode = "relaxed") -> contracts.Lines:
     lines = contracts.check(converted(document), mode)
-    assert isinstance(lines, list), lines
+    assert isinstance(lines, dict), lines
     return lines
 
 
 def test_lines_in_the_order_of_writing() -> None:
     lines = checked(job(chapters=[chapter()]))
 
-    assert [
-        "novel_jobs",
-        "novel_job_events",
-        "novel_job_events",
-        "novel_job_events",
-        "novel_job_events",
-        "novel_job_events",
-        "novel_job_metrics",
-        "novel_job_metadata",
-    ] == [collection for collection, _ in lines]
-    assert {1} == {line.count(b"\n") for _, line in lines}
-    assert {b"\n"} == {line[-1:] for _, line in lines}
+    assert [("novel_jobs", 1), ("novel_job_events", 5), ("novel_job_metrics", 1), ("novel_job_metadata", 1)] == [
+        (collection, len(of_collection)) for collection, of_collection in lines.items()
+    ]
+    assert {1} == {line.count(b"\n") for line in chain(*lines.values())}
+    assert {b"\n"} == {line[-1:] for line in chain(*lines.values())}
 
 
 @pytest.mark.parametrize(
@@ -48,7 +42,7 @@ def test_lines_in_the_order_of_writing() -> None:
 def test_lines_in_the_form_that_was_asked_for(mode: extjson.Mode, expected: bytes) -> None:
     lines = checked(job(status="planning"), mode)
 
-    assert [True] * 4 == [expected in line for _, line in lines]
+    assert [True] * 4 == [expected in line for line in chain(*lines.values())]
 
 
 def test_a_document_that_breaks_its_contract() -> None:
@@ -120,7 +114,7 @@ def test_levels(document: Document, expected: int | None) -> None:
         assert "the document would have more than 100 levels" == rejected.detail.partition(": ")[2]
     else:
         assert expected == deepest
-        assert isinstance(rejected, list)
+        assert isinstance(rejected, dict)
 
 
 @pytest.mark.parametrize(
@@ -135,14 +129,14 @@ def test_a_large_job_that_fits_keeps_its_events() -> None:
     result = converted(job(chapters=[chapter(content="x" * 3 * MEBIBYTE)]))
     lines = contracts.check(result, "relaxed")
 
-    assert isinstance(lines, list)
-    assert 2 == len(orjson.loads(lines[0][1])["events"])
+    assert isinstance(lines, dict)
+    assert 2 == len(orjson.loads(lines["novel_jobs"][0])["events"])
     assert "embedded-events-dropped" not in result.repairs
 
 
 def room(document: Document) -> int:
     """The bytes that the novel job of a document has left to MongoDB's limit."""
-    return contracts.MAX_BYTES - contracts.bson_bytes(checked(document)[0][1])
+    return contracts.MAX_BYTES - contracts.bson_bytes(checked(document)["novel_jobs"][0])
 
 
 def test_the_embedded_events_go_first() -> None:
@@ -153,17 +147,17 @@ def test_the_embedded_events_go_first() -> None:
     length = room(with_content(0))
     fits = converted(with_content(length))
     lines = contracts.check(fits, "relaxed")
-    assert isinstance(lines, list)
-    assert contracts.MAX_BYTES == contracts.bson_bytes(lines[0][1])
+    assert isinstance(lines, dict)
+    assert contracts.MAX_BYTES == contracts.bson_bytes(lines["novel_jobs"][0])
     assert "embedded-events-dropped" not in fits.repairs
 
     one_more = converted(with_content(length + 1))
     lines = contracts.check(one_more, "relaxed")
-    assert isinstance(lines, list)
-    target = orjson.loads(lines[0][1])
+    assert isinstance(lines, dict)
+    target = orjson.loads(lines["novel_jobs"][0])
     assert ([], []) == (target["events"], target["domainEvents"])
     assert 1 == one_more.repairs["embedded-events-dropped"]
-    assert 4 + 2 == len([line for collection, line in lines if collection == "novel_job_events"])
+    assert 4 + 2 == len(lines["novel_job_events"])
 
 
 @pytest.mark.parametrize(

@@ -49,9 +49,9 @@ def legacy_quantities(document: Mapping[str, Any]) -> Quantities:
         "outline_entries": len(_objects(document.get("outline"))),
         "chapters": len(chapters),
         "completed_chapters": len(completed),
-        "words": rounded_sum(_words(chapter) for chapter in completed),
-        "chapter_tokens": rounded_sum(_number(chapter.get("tokensUsed")) for chapter in chapters),
-        "chapter_cost_usd": rounded_sum(_number(chapter.get("cost")) for chapter in chapters),
+        "words": rounded_sum([_words(chapter) for chapter in completed]),
+        "chapter_tokens": rounded_sum([_number(chapter.get("tokensUsed")) for chapter in chapters]),
+        "chapter_cost_usd": rounded_sum([_number(chapter.get("cost")) for chapter in chapters]),
         "recorded_tokens": _number(tracking.get("tokensUsed")) or 0,
         "recorded_cost_usd": float(_number(tracking.get("totalCost")) or 0),
         "characters": len(_objects(list(_object(story_bible.get("characters")).values()))),
@@ -78,9 +78,9 @@ def written_quantities(documents: Mapping[str, Sequence[Mapping[str, Any]]]) -> 
         "outline_entries": len(job["outline"]),
         "chapters": len(chapters),
         "completed_chapters": len(completed),
-        "words": rounded_sum(chapter["wordCount"] for chapter in completed),
-        "chapter_tokens": rounded_sum(chapter["tokens"]["totalTokens"] for chapter in chapters),
-        "chapter_cost_usd": rounded_sum(chapter["costInUsd"] for chapter in chapters),
+        "words": rounded_sum([chapter["wordCount"] for chapter in completed]),
+        "chapter_tokens": rounded_sum([chapter["tokens"]["totalTokens"] for chapter in chapters]),
+        "chapter_cost_usd": rounded_sum([chapter["costInUsd"] for chapter in chapters]),
         "recorded_tokens": legacy_metadata.get("costTracking", {}).get("tokensUsed") or 0,
         "recorded_cost_usd": metrics["cost"]["extra"]["recordedTotalUsd"],
         "characters": len(metadata["storyBibleCharacters"]),
@@ -104,16 +104,18 @@ def _objects(value: Any) -> list[Mapping[str, Any]]:
 
 def _completed(chapter: Mapping[str, Any]) -> bool:
     # Generations 1 and 2 know no status of a chapter: it is there when it is finished.
-    status, content = chapter.get("status"), chapter.get("content")
-    if status in ("pending", "generating", "failed"):
-        return False
-    return status == "completed" or (isinstance(content, str | RawText) and content != "")
+    status = chapter.get("status")
+    if status == "completed":
+        return True
+    content = chapter.get("content")
+    return status not in ("pending", "generating", "failed") and isinstance(content, str | RawText) and content != ""
 
 
 def _words(chapter: Mapping[str, Any]) -> int | float:
-    recorded, content = _number(chapter.get("wordCount")), chapter.get("content")
+    recorded = _number(chapter.get("wordCount"))
     if recorded is not None:
         return recorded
+    content = chapter.get("content")
     return len(str(content).split()) if isinstance(content, str | RawText) else 0
 
 
@@ -122,10 +124,13 @@ _NUMBER: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3
 
 def _number(value: object) -> int | float | None:
     """The finite number that a value is or spells."""
-    if value is None or isinstance(value, bool):
-        return None
+    # The two types that a dump is full of, ahead of all others.
+    if type(value) is int:
+        return value if abs(value) <= INT64_MAX else None
+    if type(value) is float:
+        return value if math.isfinite(value) else None
     if isinstance(value, int):
-        return int(value) if abs(value) <= INT64_MAX else None
+        return int(value) if not isinstance(value, bool) and abs(value) <= INT64_MAX else None
     if isinstance(value, Decimal128):
         value = float(value.to_decimal())
     elif isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
@@ -137,6 +142,7 @@ def rounded_sum(numbers: Iterable[int | float | None]) -> int | float:
     """The exactly rounded sum, so that the order doesn't matter; 0 where it passes the largest double."""
     present = [number for number in numbers if number is not None]
     try:
-        return sum(present) if all(isinstance(number, int) for number in present) else math.fsum(present)
+        plain = sum(present)  # a float if one of them is
+        return plain if isinstance(plain, int) else math.fsum(present)
     except OverflowError:
         return 0

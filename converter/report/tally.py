@@ -9,9 +9,10 @@ histogram with fixed bounds.
 
 import sys
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cache
 from typing import Annotated, Any, Final, Self
 
 from pydantic import BeforeValidator, Field, PlainSerializer, TypeAdapter
@@ -20,7 +21,7 @@ from converter.contracts import bson_bytes
 from converter.extjson import without_surrogates
 from converter.mapping import Converted
 from converter.mapping.lifecycle import STATUS
-from converter.models.target import COLLECTIONS
+from converter.models.target import COLLECTIONS, Collection
 from converter.report.parity import QUANTITIES, Quantities, legacy_quantities, rounded_sum, written_quantities
 
 UNIT: Final = Fraction(1, 2**1074)
@@ -105,14 +106,16 @@ class Sizes:
     """`_size_bucket` -> documents in it."""
     largest: Largest | None = None
 
-    def add(self, job_id: str, line: bytes) -> None:
-        size = len(line)
-        self.documents += 1
-        self.total += size
-        bucket = _size_bucket(size)
-        self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
-        if self.largest is None or size > self.largest.size:  # the first of equals
-            self.largest = Largest(size, _shown(job_id), line)
+    @classmethod
+    def of(cls, job_id: str, lines: Sequence[bytes]) -> Self:
+        """Of the documents of one job, of which there is at least one."""
+        sizes = list(map(len, lines))
+        largest = max(sizes)
+        buckets: dict[int, int] = {}
+        for bucket in map(_size_bucket, sizes):
+            buckets[bucket] = buckets.get(bucket, 0) + 1
+        line = lines[sizes.index(largest)]  # the first of equals
+        return cls(len(sizes), sum(sizes), buckets, Largest(largest, _shown(job_id), line))
 
     def merge(self, later: Self) -> None:
         self.documents += later.documents
@@ -203,9 +206,13 @@ class Parity:
     differing: Cases = field(default_factory=Cases)
 
     def add(self, job_id: str, legacy: int | float, written: int | float) -> None:
-        self.legacy += _exact(legacy)
+        exact = _exact(legacy)
+        self.legacy += exact
+        if legacy == written:
+            self.written += exact
+            return
         self.written += _exact(written)
-        if legacy != written and abs(legacy - written) > TOLERANCE:
+        if abs(legacy - written) > TOLERANCE:
             self.differing.add(job_id)
 
     def merge(self, later: Self) -> None:
@@ -362,7 +369,7 @@ class Counted:
 
 def counted(
     converted: Converted,
-    lines: Iterable[tuple[str, bytes]],
+    lines: Mapping[Collection, Sequence[bytes]],
     *,
     source: Mapping[str, Any],
     source_bytes: int | None = None,
@@ -371,8 +378,8 @@ def counted(
 ) -> Counted:
     """Count what is in an accepted job.
 
-    ``lines`` are (collection, line with its newline); ``source`` is the dump's document, ``source_bytes`` its size
-    there; ``surrogates`` and ``not_utf8`` count what the reader replaced.
+    ``lines`` are those of each collection, with their newlines; ``source`` is the dump's document, ``source_bytes``
+    its size there; ``surrogates`` and ``not_utf8`` count what the reader replaced.
     """
     job_id, documents = converted.job_id, converted.documents
     (job,), (metrics,), (metadata,) = (
@@ -386,11 +393,8 @@ def counted(
     for event in documents["novel_job_events"]:
         told = (event["kind"], event["event"]["type"] if "event" in event else event["status"])
         events[told] = events.get(told, 0) + 1
-    sizes: dict[str, Sizes] = {collection: Sizes() for collection in COLLECTIONS}
-    for collection, line in lines:
-        sizes[collection].add(job_id, line)
     cost, tokens, written = metrics["cost"], metrics["tokens"], written_quantities(documents)
-    stages = rounded_sum(tokens[stage] for stage in ("analysis", "outline", "chapters"))
+    stages = rounded_sum([tokens["analysis"], tokens["outline"], tokens["chapters"]])
     return Counted(
         job_id=job_id,
         source_bytes=source_bytes or 0,
@@ -399,7 +403,7 @@ def counted(
         status=job["status"],
         generation=converted.generation,
         events=events,
-        sizes=sizes,
+        sizes={collection: Sizes.of(job_id, of_collection) for collection, of_collection in lines.items()},
         legacy=legacy_quantities(source),
         written=written,
         costs=(cost["extra"]["recordedTotalUsd"], cost["extra"]["recomputedTotalUsd"], cost["totalUsd"]),
@@ -412,6 +416,7 @@ def counted(
 _SCHEMA: Final = TypeAdapter(Tally)
 
 
+@cache
 def bucket_bounds(bounds: tuple[float, ...]) -> tuple[float, ...]:
     """The bounds mirrored at 0: a bucket is above the bound before it, up to and with its own; the last has none."""
     return (*(-bound for bound in reversed(bounds)), *bounds)
