@@ -1,12 +1,15 @@
 """Extended JSON in all its dialects to BSON values, and back."""
 
 import json
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import orjson
 import pytest
 from bson import Binary, Code, DatetimeMS, DBRef, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
+from hypothesis import given
+from hypothesis import strategies as st
 
 from converter import extjson
 from converter.extjson import Double, RawText, decode, dumps, mapped_line
@@ -33,6 +36,10 @@ IDENTITY = "65f000000000000000000001"
         ("0001-01-01T00:00:00+05:00", None),
         ("10000-01-01T00:00:00Z", None),
         ("2025-02-30T00:00:00Z", None),
+        ("2025-02-30T00:00:00.000Z", None),
+        ("2025-07-19T24:00:00.001Z", None),
+        ("2025-07-19T03:04:60.000Z", None),
+        ("2025-07-19 03:04:05.420Z", 1_752_894_245_420),
         ("yesterday", None),
         ("", None),
     ],
@@ -53,6 +60,22 @@ def test_an_ISO_date_in_milliseconds(text: str, expected: int | None) -> None:
 )
 def test_a_time_as_JavaScript_writes_it(milliseconds: int, expected: str) -> None:
     assert expected == extjson.iso(milliseconds)
+
+
+@given(st.integers(extjson.FIRST_MILLISECOND, extjson.LAST_MILLISECOND))
+def test_a_time_as_datetime_writes_it(milliseconds: int) -> None:
+    moment = datetime(1970, 1, 1) + timedelta(milliseconds=milliseconds)
+    expected = f"{moment.isoformat(timespec='milliseconds')}Z"
+
+    assert (expected, milliseconds) == (extjson.iso(milliseconds), extjson.milliseconds(expected))
+
+
+@given(st.text("0123456789-:.TZ+ ", max_size=2), st.integers(0, 24), st.integers(0, 2))
+def test_a_text_with_any_character_wrong_is_read_as_any_other(other: str, place: int, replaced: int) -> None:
+    text = "2025-07-19T03:04:05.420Z"
+    text = text[:place] + other + text[place + replaced :]
+
+    assert extjson._milliseconds(text) == extjson.milliseconds(text)
 
 
 def test_only_so_many_times_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
