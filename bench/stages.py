@@ -58,6 +58,7 @@ STAGES = {
     "converter.mapping": "mapping: the rest",
     "converter.models.target": "contracts",
     "converter.contracts": "contracts",
+    "converter.contracts._line": "writing lines",
     "converter.extjson.mapped_line": "writing lines",
     "converter.extjson.dumps": "writing lines",
     "converter.report.tally": "counting",
