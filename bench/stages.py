@@ -21,6 +21,7 @@ INTERVAL = 0.001
 STARTING = "starting: the interpreter, imports, words"
 FINDING = "finding documents"
 PARSING = "parsing"
+TEXTS = "cutting texts out and checking them"
 CHECKPOINTS = "checkpoints"
 SEEN = "identities seen"
 OUTPUT = "output and checksums"
@@ -38,8 +39,10 @@ STAGES = {
     "converter.dump": FINDING,
     "converter.json_text": FINDING,
     "converter.fastlane.end_of_object": FINDING,
-    "converter.fastlane._cut": "cutting texts out and checking them",
+    "converter.fastlane._cut": TEXTS,
+    "converter.fastlane.text_of": TEXTS,
     "converter.fastlane.read": PARSING,
+    "converter.typedlane": PARSING,
     "converter.dump.read": PARSING,
     "converter.dump._bson_document": PARSING,
     "converter.dump._deeper_than": PARSING,

@@ -195,7 +195,7 @@ class Dump:
         self.dialect = _dialect(source)
 
     @classmethod
-    def open(cls, path: str, *, buffer_size: int = 1024 * 1024, reader: Reader = "auto") -> Self:
+    def open(cls, path: str, *, buffer_size: int = 2 * 1024 * 1024, reader: Reader = "auto") -> Self:
         """Open the dump at ``path``; ``-`` is standard input. Raises DumpError.
 
         With ``reader="ijson"`` no document takes the fast lane.

@@ -29,7 +29,7 @@ def id_maker(*parts: str) -> Callable[..., ObjectId]:
 
     def made(milliseconds: int, *parts: str) -> ObjectId:
         content = common.copy()
-        content.update(_told(parts))
+        content.update(_told_again(parts))
         return ObjectId((milliseconds // 1000 % 2**32).to_bytes(4, "big") + content.digest())
 
     return made
@@ -41,12 +41,11 @@ def made_id(milliseconds: int, *parts: str) -> ObjectId:
 
 
 def _told(parts: tuple[str, ...]) -> bytes:
-    return "".join(map(_with_length, parts)).encode()
+    return "".join([f"{len(part)}:{part}" for part in parts]).encode()
 
 
-@lru_cache(maxsize=1024)  # kinds, types, positions and ordinals are the same few in all jobs
-def _with_length(part: str) -> str:
-    return f"{len(part)}:{part}"
+_told_again = lru_cache(maxsize=1024)(_told)
+"""For what is the same in many jobs: the kinds, types and positions of events."""
 
 
 def true_id(identity: Any, repairs: Repairs) -> ObjectId | None:
