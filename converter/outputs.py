@@ -10,8 +10,11 @@ import hashlib
 import os
 import re
 import signal
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -49,8 +52,10 @@ LOCK: Final = "lock.partial"
 _PART: Final = re.compile(r"(novel_[a-z_]+)\.part-([0-9]{5,})\.ndjson")
 _UNFINISHED_PART: Final = re.compile(rf"{_PART.pattern}\.partial|[a-z_.]+\.attempt-[0-9a-f]+\.partial")
 _GROWING: Final = (*DATA_FILES.values(), REJECTS)
-_BUFFER: Final = 1 << 20
+_BUFFER: Final = 1 << 18
 _AHEAD: Final = 8 << 20  # bytes after which the disk is set to work, without waiting for a checkpoint
+_CHUNK: Final = 1 << 20  # bytes of a file that go to the thread at once: each time it may wait 5 ms for the GIL
+_MOST_UNDER_WAY: Final = 4 << 20  # bytes that may be on their way to the files
 _PRIVATE: Final = 0o600  # the novels in the dump are nobody else's business
 
 
@@ -153,15 +158,17 @@ class Output:
         self._sha256.update(block)
         self.documents += documents
         self.bytes += len(block)
-        if self.bytes - self._begun >= _AHEAD:
-            self._begin_writing()
 
-    def _begin_writing(self) -> None:
-        """Linux answers this hint by starting to write and returning: so a sync finds little left to wait for."""
-        self.flush()
-        if hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(self._file.fileno(), self._begun, self.bytes - self._begun, os.POSIX_FADV_DONTNEED)
-        self._begun = self.bytes
+    def begin_writing(self) -> None:
+        """Now and then sets the disk to work, so that a sync finds less left to wait for.
+
+        Linux answers this hint by starting to write and returning.
+        """
+        if self.bytes - self._begun >= _AHEAD:
+            self.flush()
+            if hasattr(os, "posix_fadvise"):
+                os.posix_fadvise(self._file.fileno(), self._begun, self.bytes - self._begun, os.POSIX_FADV_DONTNEED)
+            self._begun = self.bytes
 
     def flush(self) -> None:
         """Hands what is buffered to the operating system."""
@@ -183,15 +190,33 @@ class Output:
             self._file.close()
 
 
+@dataclass(slots=True)
+class _Gathered:
+    """What was appended to a file, and isn't on its way there yet."""
+
+    blocks: list[bytes] = field(default_factory=list)
+    documents: int = 0
+    bytes: int = 0
+
+
 class Outputs:
     """The NDJSON files of one run: the four collections' and the rejects. A context manager.
 
     Where the collections lie in parts, only the rejects grow here; each part was written by a worker.
+
+    A thread hashes and writes while the next documents are converted: Python lets others run meanwhile. It is given
+    chunks; what is left of them ``sync`` writes itself, so a short run needs no thread. What fails there is raised by
+    the next call, and by each after it.
     """
 
     def __init__(self, files: dict[str, Output], parts: Mapping[str, FileEntry] | None = None) -> None:
         self._files = files
         self._parts = dict(parts or {})
+        self._bytes = sum(file.bytes for file in files.values())
+        self._gathered = {name: _Gathered() for name in files}
+        self._thread = ThreadPoolExecutor(1)
+        self._under_way: deque[tuple[Future[None], int]] = deque()  # in order, each with its bytes
+        self._bytes_under_way = 0
 
     @classmethod
     def start(cls, folder: Path, *, parts: bool = False) -> Self:
@@ -224,16 +249,51 @@ class Outputs:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._thread.shutdown(cancel_futures=True)
         for file in self._files.values():
             file.close()
 
     def append(self, collection: str, block: bytes, documents: int = 1) -> None:
         """Adds so many documents of a collection, each with its newline."""
-        self._files[DATA_FILES[collection]].append(block, documents)
+        self._append(DATA_FILES[collection], block, documents)
 
     def reject(self, line: bytes) -> None:
         """Adds one reject, its newline included."""
-        self._files[REJECTS].append(line)
+        self._append(REJECTS, line, 1)
+
+    def _append(self, name: str, block: bytes, documents: int) -> None:
+        if len(block) >= _CHUNK:
+            self._send(name)  # joined to what was before it, it would be copied
+        gathered = self._gathered[name]
+        gathered.blocks.append(block)
+        gathered.documents += documents
+        gathered.bytes += len(block)
+        self._bytes += len(block)
+        if gathered.bytes >= _CHUNK:
+            self._send(name)
+        self._settle(_MOST_UNDER_WAY)
+
+    def _send(self, name: str) -> None:
+        gathered, self._gathered[name] = self._gathered[name], _Gathered()
+        written = self._thread.submit(_write, self._files[name], b"".join(gathered.blocks), gathered.documents)
+        self._under_way.append((written, gathered.bytes))
+        self._bytes_under_way += gathered.bytes
+
+    def _settle(self, most: int) -> None:
+        """Returns when at most so many bytes are on their way to the files. Raises what the thread raised."""
+        while self._under_way and (self._bytes_under_way > most or self._under_way[0][0].done()):
+            written, size = self._under_way[0]
+            written.result()  # where this raises, it stays the first, and raises again
+            self._under_way.popleft()
+            self._bytes_under_way -= size
+
+    def _hand_over(self) -> None:
+        """Returns when everything appended so far was handed to the files."""
+        self._settle(0)
+        for name, gathered in self._gathered.items():
+            if gathered.blocks:
+                self._files[name].append(b"".join(gathered.blocks), gathered.documents)
+                self._gathered[name] = _Gathered()
 
     def adopt(self, folder: Path, token: str, written: Mapping[str, FileEntry]) -> None:
         """Takes what a worker wrote into the bundle, as its next part."""
@@ -258,10 +318,11 @@ class Outputs:
     @property
     def bytes(self) -> int:
         """The length of all files together."""
-        return sum(file.bytes for file in self._files.values()) + sum(part.bytes for part in self._parts.values())
+        return self._bytes + sum(part.bytes for part in self._parts.values())
 
     def sync(self) -> None:
         """Returns when everything appended so far is on the disk."""
+        self._hand_over()
         for file in self._files.values():
             file.flush()
         crash_point("written")
@@ -271,7 +332,14 @@ class Outputs:
 
     def entries(self) -> dict[str, FileEntry]:
         """File name -> what it holds now."""
+        self._hand_over()
         return {**self._parts, **{name: file.entry() for name, file in self._files.items()}}
+
+
+def _write(file: Output, chunk: bytes, documents: int) -> None:
+    """What the thread does."""
+    file.append(chunk, documents)
+    file.begin_writing()
 
 
 def _open_all(open_one: Callable[[str], Output], names: Iterable[str]) -> dict[str, Output]:

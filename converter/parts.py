@@ -78,6 +78,7 @@ def _written(piece: Range, folder: str, token: str, began: int, outcomes: Iterat
             if isinstance(result, Accepted):
                 for collection, block, documents in result.blocks:
                     files[collection].append(block, documents)
+                    files[collection].begin_writing()
                 tally.add(result.counted)
                 identities.append(result.identities)
             else:

@@ -44,6 +44,14 @@ POINTS = ("started", "written", "synced", "committed", "removed", "renamed", "pu
 pytestmark = [pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning"), pytest.mark.no_cover]
 
 
+@pytest.fixture(autouse=True)
+def chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small enough that the thread that writes has something to do. The real command is left as it is."""
+    monkeypatch.setattr(outputs, "_CHUNK", 1000)
+    monkeypatch.setattr(outputs, "_MOST_UNDER_WAY", 3000)
+    monkeypatch.setattr(outputs, "_AHEAD", 5000)
+
+
 @pytest.fixture(params=DIALECTS)
 def dump(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return write_dump(tmp_path / "dump", jobs(JOBS), request.param)

@@ -4,10 +4,17 @@ import errno
 import hashlib
 import io
 import os
+import random
 import shutil
 import signal
 import stat
+import threading
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -250,38 +257,155 @@ def test_output_that_is_never_closed_loses_nothing_that_was_synced(tmp_path: Pat
     assert (2, 16, hashlib.sha256(path.read_bytes()).hexdigest()) == tuple(dict(again.entry()).values())
 
 
-def test_output_that_can_not_be_written(tmp_path: Path) -> None:
-    """A line longer than the buffer is written at once, so it fails at once."""
+class Full(io.RawIOBase):
+    """A file on a full disk."""
 
-    class Full(io.RawIOBase):
-        def writable(self) -> bool:
-            return True
+    def writable(self) -> bool:
+        return True
 
-        def write(self, data: object) -> int:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    def write(self, data: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    output = Output(str(tmp_path / "file"))
+
+def full(path: Path) -> Output:
+    output = Output(str(path))
     output.close()
     output._file = io.BufferedWriter(Full(), 10)
+    return output
+
+
+def test_output_that_can_not_be_written(tmp_path: Path) -> None:
+    """A line longer than the buffer is written at once, so it fails at once."""
+    output = full(tmp_path / "file")
     with pytest.raises(OutputError, match=r"file can't be written: No space left on device$"):
         output.append(b"x" * 100)
 
 
-def test_writing_ahead_changes_nothing(dump: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run(dump, tmp_path / "undisturbed")
-    monkeypatch.setattr(outputs, "_AHEAD", 1000)
-    run(dump, tmp_path / "out")
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread has something to do even for few documents."""
+    monkeypatch.setattr(outputs, "_CHUNK", 1000)
+    monkeypatch.setattr(outputs, "_MOST_UNDER_WAY", 3000)
+    monkeypatch.setattr(outputs, "_AHEAD", 5000)
+
+
+@pytest.mark.parametrize("parts", [False, True])
+def test_writing_ahead_changes_nothing(dump: str, tmp_path: Path, request: pytest.FixtureRequest, parts: bool) -> None:
+    run(dump, tmp_path / "undisturbed", parts=parts)
+    request.getfixturevalue("small_chunks")
+    run(dump, tmp_path / "out", parts=parts)
     assert bundle(tmp_path / "undisturbed") == bundle(tmp_path / "out")
 
 
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("seed", range(5))
+def test_nothing_is_lost_between_the_threads(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    expected = dict.fromkeys((*DATA_FILES.values(), "rejects.ndjson"), b"")
+    documents: Counter[str] = Counter()
+    with Outputs.start(tmp_path) as files:
+        for number in range(300):
+            block = chance.randbytes(chance.choice([0, 1, 20, 300, 999, 1000, 1001, 20_000]))
+            collection = chance.choice([*DATA_FILES, None])
+            if collection is None:
+                files.reject(block)
+            else:
+                files.append(collection, block, 3)
+            name = DATA_FILES.get(collection or "", "rejects.ndjson")
+            expected[name] += block
+            documents[name] += 1 if collection is None else 3
+            assert sum(map(len, expected.values())) == files.bytes
+            if number % 50 == 40:
+                files.sync()
+                assert expected == {name: (tmp_path / partial(name)).read_bytes() for name in expected}
+        assert {
+            name: (documents[name], len(content), hashlib.sha256(content).hexdigest())
+            for name, content in expected.items()
+        } == {name: tuple(dict(entry).values()) for name, entry in files.entries().items()}
+
+
+class Postponed(Executor):
+    """Works only when a result is waited for."""
+
+    def submit(self, work: Callable[..., Any], /, *arguments: Any, **options: Any) -> "Future[Any]":
+        future: Future[Any] = Future()
+
+        def result(timeout: float | None = None) -> None:
+            future.set_result(work(*arguments, **options))
+
+        future.result = result  # type: ignore[method-assign]
+        return future
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_few_bytes_are_under_way(tmp_path: Path) -> None:
+    """A slow disk holds up the conversion, rather than that memory grows."""
+    waiting = []
+    with Outputs.start(tmp_path) as files:
+        files._thread = Postponed()  # type: ignore[assignment]
+        for length in [400] * 20 + [50_000] * 2:
+            files.append("novel_jobs", b"x" * length)
+            waiting.append(files.bytes - files._files["novel_jobs.ndjson"].bytes)
+    assert [400, 800, 1200, 1600, 2000, 2400, 2800, 3200, 2400, 2800, 3200, 2400] == waiting[:12]
+    assert 3200 == max(waiting)
+    assert [0, 0] == waiting[-2:]
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_what_fails_in_the_thread_is_raised_by_every_call(tmp_path: Path) -> None:
+    before = threading.enumerate()
+    with Outputs({"novel_jobs.ndjson": full(tmp_path / "file")}) as files:
+        with suppress(OutputError):  # it may fail before append looks
+            files.append("novel_jobs", b"x" * 1000)
+        files._under_way[0][0].exception()  # waits
+        for call in (lambda: files.append("novel_jobs", b"x"), files.sync, files.entries, files.sync):
+            with pytest.raises(OutputError, match=r"file can't be written: No space left on device$"):
+                call()
+    assert before == threading.enumerate()
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_full_disk_stops_whoever_only_appends(tmp_path: Path) -> None:
+    with Outputs({"novel_jobs.ndjson": full(tmp_path / "file")}) as files:
+
+        def append_all() -> None:
+            for _ in range(100):
+                files.append("novel_jobs", b"x" * 1000)
+
+        with pytest.raises(OutputError, match=r"file can't be written: No space left on device$"):
+            append_all()
+        assert 4000 >= files.bytes
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
+def test_the_thread_ends_with_the_outputs(tmp_path: Path, error: type[BaseException]) -> None:
+    before = threading.enumerate()
+    with suppress(error), Outputs.start(tmp_path) as files:
+        for _ in range(20):
+            files.append("novel_jobs", b"x" * 700)
+        assert len(before) + 1 == threading.active_count()
+        raise error
+    assert before == threading.enumerate()
+
+
+def test_few_lines_need_no_thread(tmp_path: Path) -> None:
+    before = threading.enumerate()
+    with Outputs.start(tmp_path) as files:
+        files.append("novel_jobs", b"x" * 700)
+        files.sync()
+        assert before == threading.enumerate()
+
+
+@pytest.mark.usefixtures("small_chunks")
 def test_discarded_outputs_only_count() -> None:
     with Outputs.discarded() as files:
-        files.append("novel_jobs", b"{}\n")
+        files.append("novel_jobs", b"x" * 6000)
         files.reject(b"{}\n")
         entries = files.entries()
-        assert 6 == files.bytes
+        assert 6003 == files.bytes
     counted = {name: (entry.documents, entry.bytes) for name, entry in entries.items() if entry.documents}
-    assert {"novel_jobs.ndjson": (1, 3), "rejects.ndjson": (1, 3)} == counted
+    assert {"novel_jobs.ndjson": (1, 6000), "rejects.ndjson": (1, 3)} == counted
 
 
 @pytest.mark.parametrize(("fatal", "deaths"), [("here", [1]), ("here:2", [2]), ("there", []), ("", [])])

@@ -78,7 +78,7 @@ STAGE_WORDS: Final = {
     "map": "making the new documents of the old ones",
     "check": "holding the new documents against their contracts, and writing them as Extended JSON",
     "count": "counting, for this report",
-    "write": "appending to the files, with checksums",
+    "write": "appending to the files, with checksums, as far as that isn't done beside the rest",
     "checkpoint": "syncing the files, and remembering what is done",
     "other": "everything else: starting, showing progress, waiting for one another",
 }
@@ -93,7 +93,7 @@ def bound(run: Mapping[str, Any]) -> str:
     if workers == 1:
         longest = max(stages, key=lambda stage: stages[stage])
         return (
-            "One process did everything, one thing after the other. "
+            "One process did everything, one thing after the other; only the files were written beside. "
             f"What took longest, {percent(stages[longest] / seconds)} of the time: {STAGE_WORDS[longest]}."
         )
     writing = sum(stages[stage] for stage in _ONE_PROCESS) / seconds
