@@ -378,6 +378,25 @@ def test_a_full_disk_stops_whoever_only_appends(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("small_chunks")
+def test_a_sync_that_failed_ahead_is_never_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux tells of a lost page once: the next fsync would succeed."""
+    real, calls = os.fsync, 0
+
+    def fails_once(descriptor: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fails_once)
+    with Outputs.start(tmp_path) as files:
+        for call in (lambda: files.append("novel_jobs", b"x" * 5000), files.sync, files.sync):
+            with pytest.raises(OutputError, match=r"novel_jobs.ndjson.partial can't be written: Input/output error$"):
+                call()
+
+
+@pytest.mark.usefixtures("small_chunks")
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
 def test_the_thread_ends_with_the_outputs(tmp_path: Path, error: type[BaseException]) -> None:
     before = threading.enumerate()
@@ -400,7 +419,7 @@ def test_few_lines_need_no_thread(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("small_chunks")
 def test_discarded_outputs_only_count() -> None:
     with Outputs.discarded() as files:
-        files.append("novel_jobs", b"x" * 6000)
+        files.append("novel_jobs", b"x" * 6000)  # enough for a sync, if there were a disk
         files.reject(b"{}\n")
         entries = files.entries()
         assert 6003 == files.bytes
