@@ -1,6 +1,7 @@
 """Processes on this machine: workers beside this one, how many make sense, and what memory one took."""
 
 import ctypes
+import fcntl
 import gc
 import multiprocessing
 import multiprocessing.connection
@@ -23,6 +24,8 @@ _M_ARENA_MAX: Final = -8
 
 _KEPT: Final = 16 << 20
 """Bytes that a worker keeps when it has freed them, for the next documents: a new page has to be cleared first."""
+_PIPE_BYTES: Final = 1 << 20
+"""As much as Linux gives a user's pipe. Its own 64 KiB make a worker wait some forty times for each result."""
 _MADE_BETWEEN_SEARCHES: Final = 50_000
 """Lists, dictionaries and their like, those dropped again not counted. Python's own 700 are made of every document."""
 
@@ -45,6 +48,7 @@ def local_workers(count: int, module: str) -> Iterator[tuple[ProcessPoolExecutor
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
         executor = ProcessPoolExecutor(count, mp_context=context, initializer=_begin_worker)
+        _widen(executor)
         executor.submit(os.getpid)  # forks all of them now, and only then the pool starts its own thread
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -61,6 +65,13 @@ def local_workers(count: int, module: str) -> Iterator[tuple[ProcessPoolExecutor
         if not alive():
             _end_all(executor)
         executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _widen(executor: ProcessPoolExecutor) -> None:
+    """The pipe by which all results come."""
+    if hasattr(fcntl, "F_SETPIPE_SZ"):  # Linux
+        with suppress(OSError):  # its administrator may allow less
+            fcntl.fcntl(executor._result_queue._writer, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)  # type: ignore[attr-defined]
 
 
 def _end_all(executor: ProcessPoolExecutor) -> None:
