@@ -82,7 +82,7 @@ MAX_LEVELS: Final = 250
 
 # Times and their texts, of this document and the last ones: a job has each of its times in several places.
 _ISO: Final[dict[int, str]] = {}
-_ISO_KEPT: Final = 4096
+_ISO_KEPT: Final = 1024
 _ISO_LENGTH: Final = len("2025-07-19T03:04:05.420Z")
 
 # A text is put together from these and its hour, and read by them: several times faster than by way of a datetime.

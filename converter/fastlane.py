@@ -33,7 +33,8 @@ _UTF8_PIECE: Final = 32 * 1024
 
 _TRUNCATED: Final = "Input data was truncated"
 _PLACE: Final = re.compile(r"trailing characters \(byte (\d+)\)")
-_REFUSED: Final = (msgspec.MsgspecError, UnicodeDecodeError, ArithmeticError, RecursionError, extjson.NestedTooDeep)
+REFUSED: Final = (msgspec.MsgspecError, UnicodeDecodeError, ArithmeticError, RecursionError, extjson.NestedTooDeep)
+"""What reading raises for a document that isn't plain."""
 
 
 def fraction(text: str) -> object:
@@ -56,7 +57,7 @@ def read(data: bytes) -> dict[str, Any] | None:
         if rest.count(_MARK_JSON) != len(texts) or _MARK_ESCAPED in rest:
             return None
         document = extjson.decode(_DOCUMENT.decode(rest))
-    except _REFUSED:
+    except REFUSED:
         return None
     return document if isinstance(document, dict) and _put_back(texts, document) else None
 

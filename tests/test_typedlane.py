@@ -79,6 +79,7 @@ REFUSED = {
     "a lone surrogate": r'"title":"\ud800"',
     "a lone surrogate in a chapter": rf'"chapters":[{{"content":"\ud800{LONG}"}}]',
     "too deep": '"analysis":{"a":' + "[" * 250 + "]" * 250 + "}",
+    "too many digits for an exponent": '"analysis":{"a":1e99999999999999999999}',
     "far too deep": '"analysis":{"a":' + "[" * 5000 + "]" * 5000 + "}",
 }
 BROKEN = {

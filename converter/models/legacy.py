@@ -29,8 +29,7 @@ LAST_TIME: Final = LAST_MILLISECOND - 366 * 24 * 60 * 60 * 1000
 """The latest time that is taken for one: events that tie move on by a millisecond, and must stay within year 9999."""
 
 
-def check_time(value: object) -> DatetimeMS:
-    """The date that it is. Raises pydantic's ``ValueError`` for anything else, and for one that can't be written."""
+def _check_time(value: object) -> object:
     if isinstance(value, DatetimeMS) and FIRST_MILLISECOND <= int(value) <= LAST_TIME:
         return value
     raise PydanticCustomError("time_type", "Input should be a date in the years 1 to 9998")
@@ -48,7 +47,7 @@ _NUMBER = core_schema.union_schema(
 
 # pydantic looks at a text's encoding, and so finds lone surrogates, only where there is a limit to check.
 _TEXT = core_schema.str_schema(strict=True, min_length=0)
-_TIME = core_schema.no_info_plain_validator_function(check_time)
+_TIME = core_schema.no_info_plain_validator_function(_check_time)
 
 _CONTENT = core_schema.no_info_wrap_validator_function(
     lambda value, text: value if type(value) is RawText else text(value), _TEXT
