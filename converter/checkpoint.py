@@ -150,16 +150,19 @@ class Checkpoint:
 
         They are kept on the disk: a billion jobs take no more memory than one.
         """
-        keys = [_key(identity) for identity in identities]
+        one, other = map(_key, identities)
         with self._guarded():
-            before: tuple[int, int] | None = self._database.execute(
-                "SELECT dump, document FROM identities WHERE key IN (?, ?) ORDER BY dump, document", keys
-            ).fetchone()
-            if before is None:
-                for key in keys:
-                    self._database.execute("INSERT INTO identities VALUES (?, ?, ?)", (key, dump, document))
-                    self._sum ^= _row_sum(key, dump, document)
-        return before
+            try:
+                self._database.execute(
+                    "INSERT INTO identities VALUES (?, ?, ?), (?, ?, ?)", (one, dump, document, other, dump, document)
+                )
+            except sqlite3.IntegrityError:  # then neither was inserted
+                before: tuple[int, int] = self._database.execute(
+                    "SELECT dump, document FROM identities WHERE key IN (?, ?) ORDER BY dump, document", (one, other)
+                ).fetchone()
+                return before
+        self._sum ^= _row_sum(one, dump, document) ^ _row_sum(other, dump, document)
+        return None
 
     def _save(self, name: str, text: str) -> None:
         self._database.execute(
