@@ -10,13 +10,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal, TextIO
+from typing import TYPE_CHECKING, Literal, TextIO
 
-from rich.console import Console, Group
-from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Column, Table
-from rich.text import Text
+# rich is imported where a live bar is drawn: elsewhere, as in a batch job, a run need not wait for it.
+if TYPE_CHECKING:
+    from rich.console import Group
 
 Mode = Literal["auto", "live", "plain", "json", "none"]
 
@@ -111,13 +109,17 @@ def displayed(mode: Mode, stream: TextIO | None = None) -> Iterator[Progress]:
     stops the display, never the run.
     """
     stream = sys.stderr if stream is None else stream
-    console = Console(file=stream)
+    if stream is None:  # closed by the caller, as in `2>&-`; print would take standard output for it
+        mode = "none"
     if mode == "auto":
-        mode = "live" if console.is_terminal and not console.is_dumb_terminal else "plain"
+        mode = "live" if _is_terminal(stream) else "plain"
     progress = Progress()
     if mode == "live":
-        # Drawn only when told to, in this thread: the run stays single-threaded.
-        live = Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
+        from rich.console import Console
+        from rich.live import Live
+
+        # Drawn only when told to, in this thread: beside one of rich's, workers couldn't be forked.
+        live = Live(console=Console(file=stream), auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
         progress.interval = LIVE_INTERVAL
         progress.show = _until_closed(progress, lambda state: live.update(_picture(state), refresh=True))
         with live:
@@ -135,6 +137,16 @@ def displayed(mode: Mode, stream: TextIO | None = None) -> Iterator[Progress]:
         progress.finish()
 
 
+def _is_terminal(stream: TextIO) -> bool:
+    """Whether it can show a bar."""
+    if stream.closed or not stream.isatty():
+        return False
+    from rich.console import Console
+
+    console = Console(file=stream)
+    return console.is_terminal and not console.is_dumb_terminal
+
+
 def _until_closed(progress: Progress, show: Callable[[Progress], None]) -> Callable[[Progress], None]:
     def guarded(state: Progress) -> None:
         try:
@@ -145,8 +157,13 @@ def _until_closed(progress: Progress, show: Callable[[Progress], None]) -> Calla
     return guarded
 
 
-def _picture(state: Progress) -> Group:
+def _picture(state: Progress) -> "Group":
     """Two lines, so that everything fits on a narrow terminal."""
+    from rich.console import Group
+    from rich.progress_bar import ProgressBar
+    from rich.table import Column, Table
+    from rich.text import Text
+
     far, *details = _words(state)
     left = state.seconds_left
     bar = Table.grid(Column(no_wrap=True), Column(ratio=1), Column(no_wrap=True), padding=(0, 1), expand=True)

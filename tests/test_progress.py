@@ -1,12 +1,17 @@
 """Progress: the state's arithmetic by a clock of the test's own, and what each renderer shows."""
 
+import ast
 import io
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from converter import progress as module
-from converter.progress import Progress, displayed
+from converter.progress import Mode, Progress, displayed
+from tests.small_dumps import jobs, write_dump
 
 
 class Clock:
@@ -115,6 +120,35 @@ def test_auto_is_plain_where_there_is_no_terminal(capsys: pytest.CaptureFixture[
     with displayed("auto") as state:
         advance(state, clock, 0, 1_000_000, 1)
     assert ("", "1.0 MB  1 jobs  batch 1  rejects 0  repairs 3\n") == capsys.readouterr()
+
+
+def test_rich_is_not_waited_for_where_there_is_no_terminal(tmp_path: Path) -> None:
+    script = "import sys; from converter.cli import main; main(sys.argv[1:]); print([*sys.modules], file=sys.stderr)"
+    dump = write_dump(tmp_path / "jobs.json", jobs(3))
+    command = [sys.executable, "-c", script, "convert", dump, f"--out={tmp_path / 'out'}"]
+    *shown, modules = subprocess.run(command, capture_output=True, text=True, check=True).stderr.splitlines()
+    assert 1 == len(shown)
+    assert [] == [
+        name for name in ast.literal_eval(modules) if name.partition(".")[0] in ("rich", "dask", "distributed")
+    ]
+
+
+def test_a_stream_that_was_closed_before_is_no_terminal(clock: Clock) -> None:
+    stream = Terminal()
+    stream.close()
+    with displayed("auto", stream) as state:
+        advance(state, clock, 0, 1, 1)
+    assert state.show is None
+
+
+@pytest.mark.parametrize("mode", ["auto", "plain", "json", "live"])
+def test_no_standard_error_at_all(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], clock: Clock, mode: Mode
+) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    with displayed(mode) as state:
+        advance(state, clock, 0, 1, 1)
+    assert ("", "") == capsys.readouterr()
 
 
 class Terminal(io.StringIO):
