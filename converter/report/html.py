@@ -173,6 +173,7 @@ _templates: Final = jinja2.Environment(
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
+    optimized=False,  # it looks for constants to reckon before, takes a sixth of the time, and finds none
 )
 _templates.filters |= {
     "number": number,
