@@ -79,11 +79,14 @@ def bundle_for(given: Mapping[str, Any]) -> str:
 
 
 def run_convert(request: Any) -> tuple[str, int]:
-    from converter.conversion import convert
-    from converter.progress import displayed
+    from converter.processes import few_searches_for_cycles
 
-    with displayed(request.progress) as progress:
-        summary = convert(request, progress)
+    with few_searches_for_cycles():
+        from converter.conversion import convert  # what this makes holds no cycles either
+        from converter.progress import displayed
+
+        with displayed(request.progress) as progress:
+            summary = convert(request, progress)
     # Not pydantic's JSON, which knows only UTF-8: a folder may be called otherwise.
     text = json.dumps(summary.model_dump(), ensure_ascii=False) if request.json_ else describe(summary, request.limit)
     return text, FINISHED_WITH_REJECTS if summary.rejected and not summary.already_finished else 0

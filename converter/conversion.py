@@ -33,7 +33,7 @@ from converter.manifest import Counts, FileEntry, Identity, Input, Manifest, Opt
 from converter.mapping import Rejected
 from converter.outputs import CHECKPOINT, CHECKSUMS, MANIFEST, REJECTS, REPORTS, Bundle, Outputs, crash_point
 from converter.parts import Part
-from converter.processes import few_searches_for_cycles, processors
+from converter.processes import processors
 from converter.progress import Progress
 from converter.report import Facts, report_json
 from converter.report.files import report_files
@@ -70,7 +70,6 @@ def convert(request: ConvertRequest, progress: Progress) -> Summary:
             identity = _identity(request, dumps)
             # Before the bundle is locked: the lock must end with this process, and no worker may hold it.
             work = stack.enter_context(engine(_workers(request, dumps), request.scheduler))
-            stack.enter_context(few_searches_for_cycles())
             begin = _rehearse if request.dry_run else _convert
             return begin(request, dumps, identity, work, progress, stack)
     except KeyboardInterrupt:

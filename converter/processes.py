@@ -85,7 +85,10 @@ def _end_all(executor: ProcessPoolExecutor) -> None:
 
 @contextmanager
 def few_searches_for_cycles() -> Iterator[None]:
-    """A document's values hold no cycles, and there are thousands: to look for some takes a twentieth of the time."""
+    """A document's values hold no cycles, and there are thousands: to look for some takes a twentieth of the time.
+
+    So it is with what importing makes, only that this stays.
+    """
     before = gc.get_threshold()
     gc.set_threshold(_MADE_BETWEEN_SEARCHES)
     try:
