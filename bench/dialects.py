@@ -15,7 +15,8 @@ from typing import Any
 import bson
 from bson import Binary
 
-from converter.dump import Dump, RawDocument
+from converter.documents import RawDocument
+from converter.dump import Dump
 from converter.fixtures.mongoexport import encode
 
 PIECE = 1 << 20

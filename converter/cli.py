@@ -197,7 +197,7 @@ def _wrapped(text: str, first: str = "") -> list[str]:
 
 def versions() -> str:
     """The versions that decide what a run does: the program's, Python's, and the libraries' that it needs."""
-    from converter.dump import BACKEND
+    from converter.json_documents import BACKEND
 
     lines = [f"{PROGRAM} {metadata.version(PROGRAM)}", f"Python {platform.python_version()}"]
     lines += [f"{library} {metadata.version(library)}" for library in LIBRARIES]

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from converter import checkpoint as checkpoints
 from converter import mapping, parts, stages, storage
 from converter.checkpoint import Checkpoint, Position, State
-from converter.dump import Document, Dump, read
+from converter.documents import Document
+from converter.dump import Dump, read
 from converter.engines import Engine, Rest, Written, engine, this_tool
 from converter.errors import (
     CheckpointMismatch,

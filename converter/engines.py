@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 
 from converter import mapping, parts, ranges, stages
 from converter.cluster import connected
-from converter.dump import Document, Dump, Framed, Plain
+from converter.documents import Document, Framed
+from converter.dump import Dump, Plain
 from converter.errors import BackfillError, ClusterError, DumpError, WorkerDied
 from converter.manifest import Tool
 from converter.mapping import Rejected

@@ -7,13 +7,21 @@
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import Self
+from typing import Final, Self
+
+EXCERPT: Final = 24
+"""Bytes of a dump that a message shows."""
 
 
 def masked(text: str) -> str:
     """The text without what may be secret in any URL in it: user and password, and the signature of a web address."""
     text = re.sub(r"(?<=://)[^/?#\s]*@", "****@", text)
     return re.sub(r"""(\bhttps?://[^\s?'"]*)\?[^\s'"]*""", r"\1?****", text)
+
+
+def excerpt(data: bytes) -> str:
+    """How a dump's bytes are shown in a message: the first of them, whatever they are."""
+    return ascii(data[:EXCERPT].decode("utf-8", errors="replace"))
 
 
 class BackfillError(Exception):

@@ -15,7 +15,9 @@ from types import MappingProxyType
 from typing import Final, TypeVar
 
 from converter import storage
-from converter.dump import MAX_BSON_BYTES, Document, Dump, Plain, read
+from converter.bson_documents import MAX_BSON_BYTES
+from converter.documents import Document
+from converter.dump import Dump, Plain, read
 from converter.errors import DumpError
 from converter.mapping import Rejected
 from converter.transformation import Accepted, Refused, Task, outcome, refused

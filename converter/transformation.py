@@ -14,7 +14,8 @@ import orjson
 from bson import Binary, ObjectId
 
 from converter import contracts, extjson, mapping
-from converter.dump import Framed, RawDocument, ReadBy, Unreadable, read
+from converter.documents import Framed, RawDocument, ReadBy, Unreadable
+from converter.dump import read
 from converter.mapping import Converted, Rejected, map_job
 from converter.models.target import Collection
 from converter.report.tally import Counted, counted

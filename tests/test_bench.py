@@ -12,7 +12,8 @@ import pytest
 
 from converter import extjson
 from converter.conversion import ConvertRequest, convert
-from converter.dump import Dump, RawDocument
+from converter.documents import RawDocument
+from converter.dump import Dump
 from converter.fixtures import FixtureRequest, write_fixture
 from converter.progress import Progress
 from tests.test_docs import rows
@@ -174,9 +175,9 @@ def test_every_stage_names_what_there_is(name: str) -> None:
 @pytest.mark.parametrize(
     ("module", "function", "stage"),
     [
-        ("converter.dump", "_JsonReader._at_end", STAGES.FINDING),
-        ("converter.dump", "_JsonReader._parsed", "parsing by ijson"),
-        ("converter.dump", "_deeper_than.<locals>.<listcomp>", STAGES.PARSING),
+        ("converter.json_documents", "JsonReader._at_end", STAGES.FINDING),
+        ("converter.json_documents", "JsonReader._parsed", "parsing by ijson"),
+        ("converter.bson_documents", "_deeper_than.<locals>.<listcomp>", STAGES.PARSING),
         ("converter.extjson", "iso", None),
         ("importlib._bootstrap", "_load", STAGES.IMPORTING),
     ],

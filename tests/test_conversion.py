@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from converter import conversion, extjson
 from converter.conversion import ConvertRequest, Summary, convert
-from converter.dump import RawDocument, Unreadable
+from converter.documents import RawDocument, Unreadable
 from converter.errors import DumpError, TooManyRejects, UsageError
 from converter.manifest import Manifest
 from converter.mapping import Options, Rejected

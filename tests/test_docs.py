@@ -11,7 +11,8 @@ import pytest
 from converter import settings
 from converter.cli import command_help, program_help, request_of
 from converter.commands import COMMANDS
-from converter.dump import Dump, RawDocument
+from converter.documents import RawDocument
+from converter.dump import Dump
 from converter.mapping import Converted, map_job
 from converter.models import target
 from converter.outputs import BUNDLE_FILES

@@ -21,8 +21,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from converter import dump as dump_module
-from converter import extjson
-from converter.dump import MAX_DEPTH, Dump, RawDocument, Unreadable
+from converter import extjson, json_documents
+from converter.documents import MAX_DEPTH, RawDocument, Unreadable
+from converter.dump import Dump
 from converter.errors import DumpError
 from converter.json_text import MAX_DIGITS
 from converter.sources import zstd
@@ -446,8 +447,8 @@ def test_deep_bson(depth: int, write: Callable[[bytes], str]) -> None:
 def test_a_document_that_is_too_large(
     size: int, write: Callable[[bytes], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dump_module, "MAX_DOCUMENT_BYTES", 1000)
-    monkeypatch.setattr(dump_module, "_KEPT_OF_TOO_LARGE", 20)
+    monkeypatch.setattr(json_documents, "MAX_DOCUMENT_BYTES", 1000)
+    monkeypatch.setattr(json_documents, "_KEPT_OF_TOO_LARGE", 20)
     large = b'{"a":"' + b"}{" * 2000 + b'"}'
     fits = b'{"a":"' + b"x" * 992 + b'"}'
     documents, error = read(write(b"[" + fits + b"," + large + b',{"b":2}]'), size)

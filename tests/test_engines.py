@@ -18,7 +18,8 @@ import pytest
 
 from converter import engines, processes
 from converter.conversion import ConvertRequest, convert
-from converter.dump import Document, Dump
+from converter.documents import Document
+from converter.dump import Dump
 from converter.engines import Rest, engine
 from converter.errors import TooManyRejects, WorkerDied
 from converter.fixtures import FixtureRequest, write_fixture

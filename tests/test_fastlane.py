@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from converter import contracts, extjson, fastlane
-from converter.dump import Dump, RawDocument, Unreadable
+from converter.documents import RawDocument, Unreadable
+from converter.dump import Dump
 from converter.errors import DumpError
 from converter.mapping import Rejected, map_job
 

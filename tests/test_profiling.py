@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from converter import profiling
-from converter.dump import RawDocument, Reason, Unreadable
+from converter.documents import RawDocument, Reason, Unreadable
 from converter.errors import DumpError, OutputError, OutputExists
 from converter.extjson import RawText, dumps
 from converter.profiling import Profile, ProfileRequest, profile

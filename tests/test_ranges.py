@@ -15,9 +15,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from converter import engines, ranges
-from converter.dump import Dump, _JsonReader
+from converter.dump import Dump
 from converter.engines import Rest, engine
 from converter.errors import DumpError
+from converter.json_documents import JsonReader
 from converter.json_text import Text
 from converter.mapping import Options
 from converter.ranges import Range, separator
@@ -210,10 +211,10 @@ def test_nothing_is_kept_of_a_range(tmp_path: Path) -> None:
     gc.collect()
     gc.disable()
     try:
-        before = sum(type(one) in (_JsonReader, Text) for one in gc.get_objects())
+        before = sum(type(one) in (JsonReader, Text) for one in gc.get_objects())
         for start in range(1000, 50_000, 1000):
             ranges.converted(0, Range(plain, divided, start, start + 1000), TASK)
-        assert before == sum(type(one) in (_JsonReader, Text) for one in gc.get_objects())
+        assert before == sum(type(one) in (JsonReader, Text) for one in gc.get_objects())
     finally:
         gc.enable()
 

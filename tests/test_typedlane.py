@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from converter import typedlane
-from converter.dump import Dump, Framed
+from converter.documents import Framed
+from converter.dump import Dump
 from converter.extjson import RawText
 from converter.mapping import Options
 from converter.models.legacy import Chapter, Checked, Job, OutlineEntry

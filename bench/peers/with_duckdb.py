@@ -8,7 +8,7 @@ import sys
 import duckdb
 
 LARGEST_DOCUMENT = 64 << 20
-"""Bytes, as `converter.dump` allows. DuckDB holds several buffers of that size."""
+"""Bytes, as `converter.json_documents` allows. DuckDB holds several buffers of that size."""
 
 MAPPING = """
 COPY (

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from converter import extjson
 from converter.contracts import levels
-from converter.dump import RawDocument, Unreadable
+from converter.documents import RawDocument, Unreadable
 from converter.extjson import NestedTooDeep
 from converter.mapping.identity import job_id, true_id
 from converter.models import legacy

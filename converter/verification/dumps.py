@@ -10,7 +10,8 @@ from pathlib import Path
 import orjson
 
 from converter import storage
-from converter.dump import Dump, RawDocument, Unreadable
+from converter.documents import RawDocument, Unreadable
+from converter.dump import Dump
 from converter.manifest import Manifest
 from converter.outputs import MANIFEST, REJECTS
 from converter.verification import recount
