@@ -12,7 +12,9 @@ from pydantic import ValidationError
 
 from converter import checkpoint as checkpoints
 from converter import mapping, parts, stages, storage
+from converter.bundle import Bundle
 from converter.checkpoint import Checkpoint, Position, State
+from converter.disk import crash_point
 from converter.documents import Document
 from converter.dump import Dump, read
 from converter.engines import Engine, Rest, Written, engine, this_tool
@@ -30,9 +32,10 @@ from converter.errors import (
 )
 from converter.handoff import EXECUTABLE, bundle_files
 from converter.interruption import Interruption, noticed
+from converter.layout import CHECKPOINT, CHECKSUMS, MANIFEST, REJECTS, REPORTS
 from converter.manifest import Counts, FileEntry, Identity, Input, Manifest, Options, differences
 from converter.mapping import Rejected
-from converter.outputs import CHECKPOINT, CHECKSUMS, MANIFEST, REJECTS, REPORTS, Bundle, Outputs, crash_point
+from converter.outputs import Outputs
 from converter.parts import Part
 from converter.processes import processors
 from converter.progress import Progress

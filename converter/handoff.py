@@ -9,9 +9,9 @@ from typing import Final
 
 import jinja2
 
+from converter.layout import data_files
 from converter.manifest import Manifest
 from converter.models.target import INDEXES
-from converter.outputs import data_files
 
 TOOLS_URL: Final = "https://www.mongodb.com/try/download/database-tools"
 EXECUTABLE: Final = frozenset({"import.sh"})

@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 
 from converter.errors import BackfillError, OutputError, OutputExists, UsageError
 from converter.handoff import TOOLS_URL
-from converter.outputs import CHECKSUMS, MANIFEST, partial
+from converter.layout import CHECKSUMS, MANIFEST, partial
 
 COLLECTION = "jobs"
 """The legacy collection that ``export`` reads."""

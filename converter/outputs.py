@@ -1,114 +1,26 @@
-"""The bundle's folder: files that grow, and their way to their final names.
+"""Files that grow: the lines of a run, and the thread that hashes and writes them."""
 
-As long as a run is at work, or after it was interrupted, everything is called ``<final name>.partial``. A bundle is
-finished exactly when ``manifest.json`` exists, which is therefore the last name to appear. An older bundle that is to
-be overwritten stays whole until the new one is complete.
-"""
-
-import fcntl
 import hashlib
 import os
-import re
-import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from converter.errors import CheckpointMismatch, OutputError, OutputExists
+from converter.disk import PRIVATE, crash_point, output_error, sync_folder, writing
+from converter.errors import CheckpointMismatch, OutputError
+from converter.layout import DATA_FILES, PART, REJECTS, attempt_name, part_name, partial
 from converter.manifest import FileEntry
 
-DATA_FILES: Final = {
-    "novel_jobs": "novel_jobs.ndjson",
-    "novel_job_events": "novel_job_events.ndjson",
-    "novel_job_metrics": "novel_job_metrics.ndjson",
-    "novel_job_metadata": "novel_job_metadata.ndjson",
-}
-"""Collection -> its file in the bundle."""
-REJECTS: Final = "rejects.ndjson"
-CHECKSUMS: Final = "SHA256SUMS"
-MANIFEST: Final = "manifest.json"
-REPORTS: Final = ("report.json", "report.html", "metrics.prom")
-"""They tell of the run too, its time and memory. So they stay out of SHA256SUMS, which then is the same for the same
-input; ``verify`` holds them against the manifest and each other instead."""
-BUNDLE_FILES: Final = (
-    *DATA_FILES.values(),
-    REJECTS,
-    *REPORTS,
-    "import.sh",
-    "indexes.js",
-    "README.md",
-    CHECKSUMS,
-    MANIFEST,
-)
-"""Every name that a bundle may hold, in the order of publishing. Nothing else in the folder is ever touched."""
-CHECKPOINT: Final = "checkpoint.partial"
-LOCK: Final = "lock.partial"
-
-_PART: Final = re.compile(r"(novel_[a-z_]+)\.part-([0-9]{5,})\.ndjson")
-_UNFINISHED_PART: Final = re.compile(rf"{_PART.pattern}\.partial|[a-z_.]+\.attempt-[0-9a-f]+\.partial")
 _GROWING: Final = (*DATA_FILES.values(), REJECTS)
 _BUFFER: Final = 1 << 18
 _AHEAD: Final = 8 << 20  # bytes after which the disk is set to work, without waiting for a checkpoint
 _CHUNK: Final = 1 << 20  # bytes of a file that go to the thread at once: each time it may wait 5 ms for the GIL
 _MOST_UNDER_WAY: Final = 4 << 20  # bytes that may be on their way to the files
-_PRIVATE: Final = 0o600  # the novels in the dump are nobody else's business
-
-
-def part_name(collection: str, number: int) -> str:
-    """The file that holds so much of a collection, where it lies in parts. Their order is that of their numbers."""
-    return f"{collection}.part-{number:05}.ndjson"
-
-
-def attempt_name(name: str, token: str) -> str:
-    """What a worker writes of a collection's part, or of its rejects, as long as nobody has accepted it."""
-    return f"{name}.attempt-{token}.partial"
-
-
-def data_files(names: Iterable[str]) -> dict[str, list[str]]:
-    """Collection -> its files among ``names``, in order: one, or its parts."""
-    found: dict[str, list[tuple[int, str]]] = {collection: [] for collection in DATA_FILES}
-    for name in names:
-        part = _PART.fullmatch(name)
-        if part and part[1] in found:
-            found[part[1]].append((int(part[2]), name))
-        elif name in DATA_FILES.values():
-            found[name.removesuffix(".ndjson")].append((-1, name))
-    return {collection: [name for _, name in sorted(files)] for collection, files in found.items()}
-
-
-def is_of_bundle(name: str) -> bool:
-    """Whether a finished bundle may hold a file of that name."""
-    return name in BUNDLE_FILES or bool(_PART.fullmatch(name))
-
-
-def partial(name: str) -> str:
-    """The name of a bundle's file as long as the bundle isn't complete."""
-    return f"{name}.partial"
-
-
-_UNFINISHED: Final = (f"{CHECKPOINT}-journal", CHECKPOINT, *map(partial, BUNDLE_FILES))
-"""What an interrupted run leaves. SQLite's journal comes first: it must never outlive its database and meet another."""
-
-_passed: dict[str, int] = {}
-
-
-def crash_point(name: str) -> None:
-    """For tests of interruption only: dies here by SIGKILL if ``BACKFILL_CRASH_AT`` is ``name`` or ``name:nth``.
-
-    Without a number the first passing is the fatal one. The points: ``started`` (the first checkpoint is made),
-    ``written`` (handed to the system), ``synced`` (each file), ``committed`` (each checkpoint), ``removed`` (each
-    file), ``renamed`` (each file), ``published`` (all but the clearing up).
-    """
-    point, _, nth = os.environ.get("BACKFILL_CRASH_AT", "").partition(":")
-    if point == name:
-        _passed[name] = _passed.get(name, 0) + 1
-        if _passed[name] == int(nth or 1):
-            os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Output:
@@ -126,8 +38,8 @@ class Output:
         self.documents = 0
         self.bytes = 0
         self._sha256 = hashlib.sha256()
-        with _writing(path):
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _PRIVATE)
+        with writing(path):
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
             try:
                 if keep is not None:
                     self._verify(descriptor, keep)
@@ -154,7 +66,7 @@ class Output:
         try:
             self._file.write(block)
         except OSError as error:
-            raise _output_error(self.path, error) from error
+            raise output_error(self.path, error) from error
         self._sha256.update(block)
         self.documents += documents
         self.bytes += len(block)
@@ -179,13 +91,13 @@ class Output:
 
     def flush(self) -> None:
         """Hands what is buffered to the operating system."""
-        with _writing(self.path):
+        with writing(self.path):
             self._file.flush()
 
     def sync(self) -> None:
         """Returns when what was flushed is on the disk. What is thrown away is on none."""
         if self.path != os.devnull:
-            with _writing(self.path):
+            with writing(self.path):
                 os.fsync(self._file.fileno())
 
     def entry(self) -> FileEntry:
@@ -237,10 +149,10 @@ class Outputs:
 
         Of parts only the sizes are looked at: reading them all would take as long as making them.
         """
-        parts = {name: entry for name, entry in entries.items() if _PART.fullmatch(name)}
+        parts = {name: entry for name, entry in entries.items() if PART.fullmatch(name)}
         for name, entry in parts.items():
             path = folder / partial(name)
-            with _writing(path):
+            with writing(path):
                 if not path.exists() or path.stat().st_size != entry.bytes:
                     raise CheckpointMismatch(f"{path} isn't what the last checkpoint left: start over with --overwrite")
         growing = [name for name in entries if name not in parts]
@@ -308,7 +220,7 @@ class Outputs:
         number = len(self._parts) // len(DATA_FILES)
         for collection in DATA_FILES:
             name, path = part_name(collection, number), folder / attempt_name(collection, token)
-            with _writing(path):
+            with writing(path):
                 try:
                     os.replace(path, folder / partial(name))
                 except FileNotFoundError:
@@ -316,7 +228,7 @@ class Outputs:
                         f"{path} was written by a worker, and isn't here: all must see the same folder {folder}"
                     ) from None
             self._parts[name] = written[collection]
-        _sync(folder)
+        sync_folder(folder)
 
     @property
     def parts(self) -> int:
@@ -356,184 +268,3 @@ def _open_all(open_one: Callable[[str], Output], names: Iterable[str]) -> dict[s
         files = {name: stack.enter_context(closing(open_one(name))) for name in names}
         stack.pop_all()
     return files
-
-
-class Bundle:
-    """The folder of one bundle, held by this process alone. A context manager."""
-
-    def __init__(self, folder: Path) -> None:
-        """Makes the folder if need be, and locks it.
-
-        Raises ``OutputError`` where that can't be done, ``OutputExists`` when another process holds it.
-        """
-        self.folder = folder
-        with _writing(folder):
-            if not folder.is_dir():
-                nearest = next(path for path in (folder, *folder.parents) if path.exists())
-                if not nearest.is_dir():
-                    raise OutputError(f"{nearest} is a file: choose another folder with --out")
-                folder.parent.mkdir(parents=True, exist_ok=True)
-                folder.mkdir(mode=0o700, exist_ok=True)
-                _sync(folder.parent)
-        self._lock = _lock(folder)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        with suppress(OSError):
-            (self.folder / LOCK).unlink()
-        os.close(self._lock)
-
-    def refuse_existing(self, *, resume: bool) -> None:
-        """Raises ``OutputExists`` rather than that anything is overwritten.
-
-        With ``resume`` there was no checkpoint to go on from, so unfinished files are worth nothing.
-        """
-        with _writing(self.folder):
-            present = set(os.listdir(self.folder))
-        unfinished = _unfinished(present)
-        if unfinished and not resume:
-            raise OutputExists(
-                f"{self.folder} holds what an interrupted run left ({unfinished[0]}): "
-                "go on with --resume, or start over with --overwrite"
-            )
-        existing = [
-            name for name in (MANIFEST, *BUNDLE_FILES, *sorted(filter(is_of_bundle, present))) if name in present
-        ]
-        if existing:
-            what = "a bundle" if existing[0] == MANIFEST else "a file that is called like one of a bundle's"
-            raise OutputExists(
-                f"{self.folder} holds {what} ({existing[0]}): replace it with --overwrite, or choose another --out"
-            )
-
-    def refuse_dumps(self, dumps: Iterable[str]) -> None:
-        """Raises ``OutputExists`` when the bundle would replace or remove the very dump that it is made from."""
-        for dump in dumps:
-            place = Path(dump).resolve()
-            taken = is_of_bundle(place.name) or _unfinished({place.name})
-            if dump != "-" and taken and place.parent == self.folder.resolve():
-                raise OutputExists(
-                    f"{dump} would be lost, because the bundle in {self.folder} needs its name: choose another --out"
-                )
-
-    def clear(self) -> None:
-        """Removes what an earlier run left unfinished. A finished bundle stays until the new one is complete."""
-        with _writing(self.folder):
-            present = set(os.listdir(self.folder))
-        self._remove(_unfinished(present))
-
-    def add(self, name: str, content: bytes, *, executable: bool = False) -> str:
-        """Writes one of the files that don't grow, synced, under its partial name. Returns its SHA-256."""
-        path = self.folder / partial(name)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        with _writing(path), os.fdopen(os.open(path, flags, 0o700 if executable else _PRIVATE), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        return hashlib.sha256(content).hexdigest()
-
-    def verify(self, checksums: Mapping[str, str]) -> None:
-        """Raises ``CheckpointMismatch`` unless each file, published or not, has the SHA-256 that it should have."""
-        for name, expected in checksums.items():
-            path = self.folder / partial(name)
-            if not path.exists():
-                path = self.folder / name
-            with _writing(path):
-                if not path.exists():
-                    raise CheckpointMismatch(f"{path} is missing: start over with --overwrite")
-                with path.open("rb") as file:
-                    found = hashlib.file_digest(file, "sha256").hexdigest()
-            if found != expected:
-                raise CheckpointMismatch(f"{path} isn't what the last checkpoint left: start over with --overwrite")
-
-    def publish(self, names: Mapping[str, str]) -> None:
-        """Gives the files in ``names`` their final names, the manifest last, and removes what is left of the run.
-
-        What a crash left half done is finished by calling it again.
-        """
-        with _writing(self.folder):
-            present = set(os.listdir(self.folder))
-        parts = sorted(name for name in {*names, *present} if _PART.fullmatch(name))
-        possible = (*parts, *BUNDLE_FILES)
-        pending = [name for name in possible if name in names and partial(name) in present]
-        # An older bundle stops being called finished before the first of its files is replaced.
-        self._remove([name for name in (MANIFEST, CHECKSUMS) if name in pending])
-        self._remove([name for stale in possible if stale not in names for name in (stale, partial(stale))])
-        for name in pending:
-            if name == MANIFEST:
-                _sync(self.folder)
-            with _writing(self.folder / name):
-                os.replace(self.folder / partial(name), self.folder / name)
-            crash_point("renamed")
-        _sync(self.folder)
-        crash_point("published")
-        self.clear()
-
-    def _remove(self, names: Iterable[str]) -> None:
-        removed = False
-        for name in names:
-            with _writing(self.folder / name), suppress(FileNotFoundError):
-                (self.folder / name).unlink()
-                removed = True
-                crash_point("removed")
-        if removed:
-            _sync(self.folder)
-
-
-def _unfinished(present: set[str]) -> list[str]:
-    """Those of the files in a folder that an interrupted run left."""
-    return [name for name in (*_UNFINISHED, *sorted(filter(_UNFINISHED_PART.fullmatch, present))) if name in present]
-
-
-def _sync(folder: Path) -> None:
-    """Makes names durable: a new one, a rename or a removal is on the disk only when the folder is."""
-    with _writing(folder):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _lock(folder: Path) -> int:
-    """The descriptor that holds the lock. The kernel ends it with its owner, however that one dies."""
-    path = folder / LOCK
-    with _writing(path):
-        while True:
-            with ExitStack() as stack:
-                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _PRIVATE)
-                stack.callback(os.close, descriptor)
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    owner = os.read(descriptor, 20).decode("ascii", "replace").strip() or "unknown"
-                    raise OutputExists(
-                        f"{folder} is in use by another process, {owner}: wait for it, or choose another --out"
-                    ) from None
-                if _is_still(path, descriptor):  # else its owner finished between our two calls, and removed it
-                    os.ftruncate(descriptor, 0)
-                    os.write(descriptor, f"{os.getpid()}\n".encode())
-                    stack.pop_all()
-                    return descriptor
-
-
-def _is_still(path: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(os.stat(path), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
-
-
-@contextmanager
-def _writing(path: Path | str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise _output_error(path, error) from error
-
-
-def _output_error(path: Path | str, error: OSError) -> OutputError:
-    return OutputError(f"{path} can't be written: {error.strerror or error}")

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Final
 
 from converter.errors import DumpError
+from converter.layout import DATA_FILES, REJECTS, attempt_name
 from converter.manifest import FileEntry
 from converter.mapping import Rejected
-from converter.outputs import DATA_FILES, REJECTS, Output, attempt_name
+from converter.outputs import Output
 from converter.ranges import Outcome, Range, begun
 from converter.report.tally import Tally
 from converter.transformation import Accepted, Task

@@ -19,9 +19,9 @@ from converter import conversion, extjson
 from converter.conversion import ConvertRequest, Summary, convert
 from converter.documents import RawDocument, Unreadable
 from converter.errors import DumpError, TooManyRejects, UsageError
+from converter.layout import BUNDLE_FILES, DATA_FILES
 from converter.manifest import Manifest
 from converter.mapping import Options, Rejected
-from converter.outputs import BUNDLE_FILES, DATA_FILES
 from converter.progress import Progress
 from converter.transformation import Task, refused, transform
 from tests.small_dumps import DIALECTS, bundle, contents, job, jobs, lines, manifest, run, write_dump

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from converter import extjson, mapping
 from converter.dump import Dump, Reader
-from converter.outputs import CHECKSUMS, DATA_FILES
+from converter.layout import CHECKSUMS, DATA_FILES
 from converter.transformation import Transformed, transform
 from tests.dialects import (
     COMPRESSIONS,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from converter.outputs import BUNDLE_FILES, DATA_FILES
+from converter.layout import BUNDLE_FILES, DATA_FILES
 from tests.small_dumps import bundle, jobs, run, write_dump
 
 PAGE = 4096  # what a tmpfs hands out at a time

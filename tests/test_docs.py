@@ -13,9 +13,9 @@ from converter.cli import command_help, program_help, request_of
 from converter.commands import COMMANDS
 from converter.documents import RawDocument
 from converter.dump import Dump
+from converter.layout import BUNDLE_FILES
 from converter.mapping import Converted, map_job
 from converter.models import target
-from converter.outputs import BUNDLE_FILES
 from converter.repairs import NAMES
 
 ROOT = Path(__file__).parent.parent

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from converter import engines, processes
+from converter.bundle import Bundle
 from converter.conversion import ConvertRequest, convert
 from converter.documents import Document
 from converter.dump import Dump
@@ -24,7 +25,6 @@ from converter.engines import Rest, engine
 from converter.errors import TooManyRejects, WorkerDied
 from converter.fixtures import FixtureRequest, write_fixture
 from converter.mapping import Options
-from converter.outputs import Bundle
 from converter.progress import Progress
 from converter.transformation import Accepted, Refused, Task
 from tests.small_dumps import bundle, failure

@@ -17,7 +17,7 @@ import jsonschema
 import orjson
 import pytest
 
-from converter.outputs import DATA_FILES, REJECTS
+from converter.layout import DATA_FILES, REJECTS
 from tests.small_dumps import run
 
 ROOT = Path(__file__).parent.parent

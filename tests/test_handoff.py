@@ -20,10 +20,10 @@ from pymongo.database import Database
 
 from converter.errors import BackfillError, OutputError, OutputExists, UsageError
 from converter.handoff import EXECUTABLE, bundle_files
+from converter.layout import DATA_FILES, part_name
 from converter.manifest import Counts, FileEntry, Input, Manifest, Options, Tool
 from converter.models.target import INDEXES
 from converter.mongo_tools import ExportRequest, LoadRequest, export, load
-from converter.outputs import DATA_FILES, part_name
 from tests.mongo import COLLECTIONS_CODEC, Document, contents, install_stand_in, needed
 
 pytest_plugins = ("tests.mongo_fixtures",)

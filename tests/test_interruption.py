@@ -20,7 +20,8 @@ from typing import Any
 
 import pytest
 
-from converter import engines, outputs, storage
+from converter import disk, engines, outputs, storage
+from converter.bundle import Bundle
 from converter.conversion import ConvertRequest, convert
 from converter.errors import (
     BackfillError,
@@ -32,7 +33,6 @@ from converter.errors import (
     OutputExists,
     TooManyRejects,
 )
-from converter.outputs import Bundle
 from converter.progress import Progress
 from tests.small_dumps import DIALECTS, bundle, contents, failure, job, jobs, run, write_dump
 
@@ -74,7 +74,7 @@ def in_child(work: Callable[[], object]) -> tuple[int, str]:
     if child == 0:
         try:
             os.close(reader)
-            outputs._passed.clear()
+            disk._passed.clear()
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
             work()
             os._exit(0)

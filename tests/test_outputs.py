@@ -18,9 +18,13 @@ from typing import Any
 
 import pytest
 
-from converter import outputs
+from converter import bundle as bundle_module
+from converter import disk, outputs
+from converter.bundle import Bundle
+from converter.disk import crash_point
 from converter.errors import CheckpointMismatch, OutputError, OutputExists
-from converter.outputs import BUNDLE_FILES, DATA_FILES, Bundle, Output, Outputs, crash_point, partial
+from converter.layout import BUNDLE_FILES, DATA_FILES, partial
+from converter.outputs import Output, Outputs
 from tests.small_dumps import bundle, contents, failure, jobs, run, write_dump
 
 
@@ -100,7 +104,7 @@ def test_damage_while_publishing(
     """One file already has its final name, one has not; both are looked at before publishing goes on."""
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
-        patch.setattr(outputs, "crash_point", lambda name: 1 / 0 if name == "renamed" else None)
+        patch.setattr(bundle_module, "crash_point", lambda name: 1 / 0 if name == "renamed" else None)
         with pytest.raises(ZeroDivisionError):
             run(dump, out)
     path = out / damaged if (out / damaged).exists() else out / partial(damaged)
@@ -207,7 +211,7 @@ def test_folder_that_can_not_be_written(dump: str, tmp_path: Path) -> None:
 
 def test_lock_of_an_owner_that_has_just_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between opening the lock's file and locking it, its owner removed it: the lock would be on no file at all."""
-    real = outputs.fcntl.flock
+    real = bundle_module.fcntl.flock
     calls = 0
 
     def late(descriptor: int, operation: int) -> None:
@@ -217,7 +221,7 @@ def test_lock_of_an_owner_that_has_just_finished(tmp_path: Path, monkeypatch: py
             (tmp_path / "lock.partial").unlink()
         real(descriptor, operation)
 
-    monkeypatch.setattr(outputs.fcntl, "flock", late)
+    monkeypatch.setattr(bundle_module.fcntl, "flock", late)
     with Bundle(tmp_path):
         assert str(os.getpid()) == (tmp_path / "lock.partial").read_text().strip()
     assert 2 == calls
@@ -430,7 +434,7 @@ def test_discarded_outputs_only_count() -> None:
 @pytest.mark.parametrize(("fatal", "deaths"), [("here", [1]), ("here:2", [2]), ("there", []), ("", [])])
 def test_crash_point(monkeypatch: pytest.MonkeyPatch, fatal: str, deaths: list[int]) -> None:
     monkeypatch.setenv("BACKFILL_CRASH_AT", fatal)
-    monkeypatch.setattr(outputs, "_passed", {})
+    monkeypatch.setattr(disk, "_passed", {})
     kills: list[tuple[int, int]] = []
     monkeypatch.setattr(os, "kill", lambda pid, number: kills.append((pid, number)))
     died = []

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from converter import engines
 from converter.conversion import ConvertRequest, convert
 from converter.errors import CheckpointMismatch, DumpError, OutputExists, TooManyRejects, UsageError, WorkerDied
-from converter.outputs import DATA_FILES, data_files, part_name
+from converter.layout import DATA_FILES, data_files, part_name
 from converter.progress import Progress
 from converter.verification import VerifyRequest, verify
 from tests.small_dumps import bundle, contents, failure, job, jobs, manifest, run, write_dump

@@ -21,7 +21,7 @@ from converter.checkpoint import WINDOW, Checkpoint
 from converter.cli import request_of
 from converter.errors import UsageError, masked
 from converter.fixtures import FixtureRequest, write_fixture
-from converter.outputs import CHECKPOINT
+from converter.layout import CHECKPOINT
 from tests.small_dumps import DIALECTS, bundle, jobs, run, write_dump
 
 pytest.importorskip("s3fs", reason="the extra cloud is not installed")

@@ -12,8 +12,8 @@ import orjson
 from converter import storage
 from converter.documents import RawDocument, Unreadable
 from converter.dump import Dump
+from converter.layout import MANIFEST, REJECTS
 from converter.manifest import Manifest
-from converter.outputs import MANIFEST, REJECTS
 from converter.verification import recount
 from converter.verification.evidence import JOBS, ONE_PER_JOB, facts_of
 from converter.verification.findings import Parity, Proof, shown

@@ -11,7 +11,7 @@ from typing import Any, Final
 import orjson
 
 from converter.errors import BackfillError
-from converter.outputs import DATA_FILES
+from converter.layout import DATA_FILES
 
 JOBS, EVENTS, METRICS, METADATA = DATA_FILES.values()
 PARTS: Final = (EVENTS, METRICS, METADATA)

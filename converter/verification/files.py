@@ -8,8 +8,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from converter.errors import BackfillError
-from converter.manifest import Manifest
-from converter.outputs import (
+from converter.layout import (
     CHECKSUMS,
     DATA_FILES,
     MANIFEST,
@@ -19,6 +18,7 @@ from converter.outputs import (
     is_of_bundle,
     part_name,
 )
+from converter.manifest import Manifest
 from converter.verification.findings import Proof, shown
 
 _ALWAYS: Final = (MANIFEST, "import.sh", "indexes.js", "README.md")

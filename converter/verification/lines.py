@@ -13,9 +13,9 @@ from bson.errors import BSONError
 from pydantic import BaseModel, Field, NonNegativeInt, ValidationError
 
 from converter import extjson
+from converter.layout import DATA_FILES, MANIFEST, REJECTS, data_files
 from converter.manifest import Manifest
 from converter.models.target import COLLECTIONS, violations
-from converter.outputs import DATA_FILES, MANIFEST, REJECTS, data_files
 from converter.verification import recount
 from converter.verification.evidence import EVENTS, JOBS, METADATA, METRICS, ONE_PER_JOB
 from converter.verification.findings import Proof, shown

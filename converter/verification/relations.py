@@ -5,8 +5,8 @@ from collections import Counter, deque
 
 import orjson
 
+from converter.layout import DATA_FILES
 from converter.manifest import Manifest
-from converter.outputs import DATA_FILES
 from converter.verification import recount
 from converter.verification.evidence import EVENTS, JOBS, METADATA, METRICS, PARTS, facts_of
 from converter.verification.findings import Proof, shown

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from jinja2 import TemplateError
 
+from converter.layout import REPORTS, data_files
 from converter.manifest import Manifest
-from converter.outputs import REPORTS, data_files
 from converter.report.files import report_files
 from converter.verification.findings import Proof
 
