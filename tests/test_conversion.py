@@ -16,6 +16,7 @@ from bson import DatetimeMS, ObjectId
 from pydantic import ValidationError
 
 from converter import conversion, extjson
+from converter import run as run_module
 from converter.conversion import ConvertRequest, Summary, convert
 from converter.documents import RawDocument, Unreadable
 from converter.errors import DumpError, TooManyRejects, UsageError
@@ -320,7 +321,7 @@ def test_in_another_thread(dump: str, tmp_path: Path) -> None:
 
 def test_checkpoints_by_bytes(dump: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Large documents make checkpoints due long before the batch is full."""
-    monkeypatch.setattr(conversion, "CHECKPOINT_BYTES", 10_000)
+    monkeypatch.setattr(run_module, "CHECKPOINT_BYTES", 10_000)
     progress = Progress()
     summary = convert(ConvertRequest(dumps=(dump,), out=str(tmp_path / "out"), batch_size=1000), progress)
     written = sum(file.bytes for file in summary.files.values())
