@@ -32,8 +32,8 @@ from converter.report.tally import Tally
 from converter.request import ConvertRequest
 from converter.transformation import Accepted, Refused, Task, moved, refused
 
-CHECKPOINT_BYTES = 64 << 20
-"""Bytes of output after which a checkpoint is due, however few the documents."""
+CHECKPOINT_BYTES = 256 << 20
+"""Bytes of output, the work of some seconds, after which a checkpoint is due, however few the documents."""
 LARGE_BYTES = 16 << 20
 """Bytes of dumps from which other processes pay: starting them takes as long as converting some megabytes."""
 SHARE_FROM = 100
