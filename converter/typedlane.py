@@ -17,7 +17,7 @@ from msgspec import Meta, Raw
 from msgspec.structs import asdict
 from typing_extensions import is_typeddict
 
-from converter import extjson, fastlane
+from converter import extjson, fastlane, times
 from converter.extjson import INT64_MAX, RawText
 from converter.models import legacy
 
@@ -118,8 +118,8 @@ def _fields(part: msgspec.Struct, model: Any) -> dict[str, Any]:
     for field in _DATES[model]:
         if fields[field] is not None:
             value = fields[field].value
-            stamp = extjson.milliseconds(value) if type(value) is str else value
-            if stamp is None or not extjson.FIRST_MILLISECOND <= stamp <= legacy.LAST_TIME:
+            stamp = times.milliseconds(value) if type(value) is str else value
+            if stamp is None or not times.FIRST_MILLISECOND <= stamp <= legacy.LAST_TIME:
                 raise msgspec.ValidationError("a date is wanted")
             fields[field] = DatetimeMS(stamp)
     return fields

@@ -7,9 +7,9 @@ from typing import Any
 from bson import Binary, Code, DatetimeMS, DBRef, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
 from hypothesis import strategies as st
 
-from converter.extjson import LAST_MILLISECOND, iso
 from converter.mapping import Converted, Options, Rejected, map_job
 from converter.models.legacy import LAST_TIME
+from converter.times import LAST_MILLISECOND, iso
 
 Document = dict[str, Any]
 

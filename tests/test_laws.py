@@ -16,7 +16,7 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
-from converter import contracts, extjson
+from converter import contracts, extjson, times
 from converter.mapping import Converted, Options, Rejected, map_job
 from converter.repairs import NAMES
 from tests import jobs
@@ -121,8 +121,8 @@ def token(leaf: object) -> Token:
 
 
 def moment(milliseconds: float) -> list[Token]:
-    first, last = extjson.FIRST_MILLISECOND, extjson.LAST_MILLISECOND
-    return [("text", extjson.iso(int(milliseconds)))] if first <= milliseconds <= last else []
+    first, last = times.FIRST_MILLISECOND, times.LAST_MILLISECOND
+    return [("text", times.iso(int(milliseconds)))] if first <= milliseconds <= last else []
 
 
 def forms(leaf: object) -> list[Token]:
@@ -143,7 +143,7 @@ def forms(leaf: object) -> list[Token]:
             pass
         else:
             found += moment(float(text)) if math.isfinite(float(text)) else []
-        stamp = extjson.milliseconds(text)
+        stamp = times.milliseconds(text)
         found += [] if stamp is None else moment(stamp)
         if ObjectId.is_valid(leaf):
             found.append(token(ObjectId(leaf)))
@@ -151,7 +151,7 @@ def forms(leaf: object) -> list[Token]:
         found += moment(leaf)
     # A date that was written as text or number is a BSON date in createdAt and updatedAt.
     for kind, held in found[:]:
-        stamp = extjson.milliseconds(held) if kind == "text" and isinstance(held, str) else None
+        stamp = times.milliseconds(held) if kind == "text" and isinstance(held, str) else None
         if stamp is not None:
             found.append(token(DatetimeMS(stamp)))
     return list(dict.fromkeys(found))

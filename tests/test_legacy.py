@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from bson import DatetimeMS, Decimal128, Int64
 
-from converter.extjson import FIRST_MILLISECOND, LAST_MILLISECOND, Double, NestedTooDeep, RawText
+from converter.extjson import Double, NestedTooDeep, RawText
 from converter.models.legacy import LAST_TIME, MANY_ERRORS, MAX_NESTING, check, generation
 from converter.repairs import NAMES, Repairs
+from converter.times import FIRST_MILLISECOND, LAST_MILLISECOND
 from tests.jobs import CREATED, Document, chapter, date
 
 MISPLACED = object()

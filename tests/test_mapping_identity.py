@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from bson import DatetimeMS, DBRef, Decimal128, Int64, ObjectId
 
-from converter.extjson import FIRST_MILLISECOND
 from converter.mapping import Rejected, map_job
 from converter.mapping.identity import content_hash, id_maker, made_id
 from converter.models.legacy import LAST_TIME
+from converter.times import FIRST_MILLISECOND
 from tests.jobs import (
     CREATED,
     CREATED_ISO,

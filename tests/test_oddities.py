@@ -13,7 +13,7 @@ import orjson
 import pytest
 from bson import DatetimeMS
 
-from converter import extjson
+from converter import extjson, times
 from converter.mapping import Converted, map_job
 from converter.repairs import NAMES
 from tests.limited import command
@@ -943,8 +943,8 @@ def leaves(value: Any) -> Iterator[str]:
         for held in value.values() if isinstance(value, dict) else value:
             yield from leaves(held)
     elif isinstance(value, DatetimeMS):
-        in_range = extjson.FIRST_MILLISECOND <= int(value) <= extjson.LAST_MILLISECOND
-        yield extjson.iso(int(value)) if in_range else str(int(value))
+        in_range = times.FIRST_MILLISECOND <= int(value) <= times.LAST_MILLISECOND
+        yield times.iso(int(value)) if in_range else str(int(value))
     elif isinstance(value, bool) or not isinstance(value, int | float):
         yield str(value)
     else:
@@ -958,10 +958,10 @@ def spellings(leaf: str) -> set[str]:
     if re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", stripped):
         found.add(repr(float(stripped)))
         if len(stripped.partition(".")[0]) == 13:
-            found.add(extjson.iso(int(float(stripped))))
-    stamp = extjson.milliseconds(stripped)
+            found.add(times.iso(int(float(stripped))))
+    stamp = times.milliseconds(stripped)
     if stamp is not None:
-        found.add(extjson.iso(stamp))
+        found.add(times.iso(stamp))
     return found | ({"completed", "pending"} if leaf in ("None", "") else set())
 
 

@@ -2,11 +2,11 @@
 
 from typing import Final
 
-from converter.extjson import iso
 from converter.mapping.kept import Document, extras, keep_entries, plain
 from converter.mapping.lifecycle import milliseconds
 from converter.models.legacy import Chapter, Job, OutlineEntry
 from converter.repairs import Repairs
+from converter.times import iso
 
 CHAPTER_STATUS: Final = {
     "pending": "pending",

@@ -6,7 +6,6 @@ from typing import Any, Final
 
 from bson import DatetimeMS
 
-from converter.extjson import FIRST_MILLISECOND, iso
 from converter.mapping.chapters import heading
 from converter.mapping.identity import id_maker
 from converter.mapping.jobs import NO_REASON
@@ -14,6 +13,7 @@ from converter.mapping.kept import Document
 from converter.mapping.lifecycle import Lifecycle, milliseconds, phase_starts
 from converter.models.legacy import Job
 from converter.repairs import Repairs
+from converter.times import FIRST_MILLISECOND, iso
 
 SOURCE: Final = "legacy-backfill"
 

@@ -4,7 +4,6 @@ from typing import Any, Final
 
 from bson import DatetimeMS, ObjectId
 
-from converter.extjson import iso
 from converter.mapping.kept import INFERRED, Document, extras, keep, keep_entries, plain
 from converter.mapping.lifecycle import Lifecycle
 from converter.mapping.metrics import total
@@ -22,6 +21,7 @@ from converter.models.legacy import (
     StoryBible,
 )
 from converter.repairs import Repairs
+from converter.times import iso
 
 EMBEDDED_EVENTS: Final = 50
 """How many of the latest events of each kind a job carries with it."""

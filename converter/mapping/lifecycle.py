@@ -6,9 +6,10 @@ from typing import Any, Final, Literal
 
 from bson import DatetimeMS, ObjectId
 
-from converter.extjson import FIRST_MILLISECOND, NestedTooDeep
+from converter.extjson import NestedTooDeep
 from converter.models.legacy import LAST_TIME, MAX_NESTING, Job
 from converter.repairs import Repairs
+from converter.times import FIRST_MILLISECOND
 
 Status = Literal["queued", "running", "completed", "failed"]
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from bson import DatetimeMS
 
-from converter.extjson import dumps, iso
+from converter.extjson import dumps
 from converter.mapping.identity import content_hash, made_id
 from converter.mapping.kept import INFERRED, Document, extras, keep_entries, plain, safe_items
 from converter.mapping.lifecycle import Lifecycle, phase_starts
@@ -27,6 +27,7 @@ from converter.models.legacy import (
     path,
 )
 from converter.repairs import Repairs
+from converter.times import iso
 
 SEVERITIES: Final = ("info", "warning", "critical")
 TITLE_LENGTH: Final = 80

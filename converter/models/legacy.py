@@ -14,16 +14,9 @@ from pydantic import ConfigDict, GetPydanticSchema, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError, core_schema
 from typing_extensions import TypedDict
 
-from converter.extjson import (
-    FIRST_MILLISECOND,
-    INT64_MAX,
-    LAST_MILLISECOND,
-    NestedTooDeep,
-    RawText,
-    milliseconds,
-    without_surrogates,
-)
+from converter.extjson import INT64_MAX, NestedTooDeep, RawText, without_surrogates
 from converter.repairs import Repairs
+from converter.times import FIRST_MILLISECOND, LAST_MILLISECOND, milliseconds
 
 LAST_TIME: Final = LAST_MILLISECOND - 366 * 24 * 60 * 60 * 1000
 """The latest time that is taken for one: events that tie move on by a millisecond, and must stay within year 9999."""

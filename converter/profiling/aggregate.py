@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from typing import Any, Final
 
-from converter import extjson
+from converter import extjson, times
 from converter.contracts import levels
 from converter.documents import RawDocument, Unreadable
 from converter.extjson import NestedTooDeep
@@ -192,7 +192,7 @@ def _date(milliseconds: int | float | None) -> int | str | None:
     if milliseconds is None:
         return None
     whole = int(milliseconds)
-    return extjson.iso(whole) if extjson.FIRST_MILLISECOND <= whole <= extjson.LAST_MILLISECOND else whole
+    return times.iso(whole) if times.FIRST_MILLISECOND <= whole <= times.LAST_MILLISECOND else whole
 
 
 def _checked(document: object) -> tuple[legacy.Job | None, Repairs]:

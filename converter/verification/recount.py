@@ -13,7 +13,7 @@ from typing import Any, Final
 import orjson
 from bson import Decimal128, ObjectId
 
-from converter import extjson
+from converter import extjson, times
 
 Document = dict[str, Any]
 Facts = dict[str, Any]
@@ -337,7 +337,7 @@ def contradictions(collection: str, document: Document) -> list[str]:
         return _job_contradictions(document)
     if collection == "novel_job_events":
         stamps = [int(document["createdAt"]), int(document["updatedAt"])]
-        if stamps != [extjson.milliseconds(document["emittedAt"])] * 2:
+        if stamps != [times.milliseconds(document["emittedAt"])] * 2:
             return ["createdAt, updatedAt: not the time of emittedAt"]
     return []
 
