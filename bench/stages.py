@@ -53,7 +53,7 @@ STAGES = {
     "converter.json_documents.JsonReader.read": "parsing by ijson",
     "converter.json_documents.JsonReader._parsed": "parsing by ijson",
     "converter.extjson.decode": "Extended JSON to values",
-    "converter.models.legacy": "check of the legacy job",
+    "converter.models.checking": "check of the legacy job",
     "converter.mapping.lifecycle": "mapping: course and identities",
     "converter.mapping.identity": "mapping: course and identities",
     "converter.mapping.jobs": "mapping: jobs",

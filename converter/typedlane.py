@@ -20,6 +20,7 @@ from typing_extensions import is_typeddict
 from converter import extjson, fastlane, times
 from converter.extjson import INT64_MAX, RawText
 from converter.models import legacy
+from converter.models.checking import Checked, checked
 
 # A double of exactly 0 may be one that vanished, which is to stay exact; Node.js writes its zeros as integers.
 _Number = Annotated[int, Meta(ge=-INT64_MAX - 1, le=INT64_MAX)] | Annotated[float, Meta(gt=0)]
@@ -93,7 +94,7 @@ _REST: Final = [field for field, hint in _HINTS[legacy.Job].items() if _typed(hi
 _JOB: Final = msgspec.json.Decoder(_struct(legacy.Job), dec_hook=_value, float_hook=fastlane.fraction)
 
 
-def read(data: bytes) -> legacy.Checked | None:
+def read(data: bytes) -> Checked | None:
     """The job that ``data`` is, a JSON object; its long texts as ``extjson.RawText``. ``None`` if it has another shape.
 
     It is fit for the mapping and for nothing else: what is missing may be null, and subdocuments lack their ``_id``.
@@ -110,7 +111,7 @@ def read(data: bytes) -> legacy.Checked | None:
         rest = {field: extjson.decode(job[field]) for field in _REST if job[field] is not None}
     except fastlane.REFUSED:
         return None
-    return legacy.checked(job, rest)
+    return checked(job, rest)
 
 
 def _fields(part: msgspec.Struct, model: Any) -> dict[str, Any]:

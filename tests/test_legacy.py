@@ -7,7 +7,8 @@ import pytest
 from bson import DatetimeMS, Decimal128, Int64
 
 from converter.extjson import Double, NestedTooDeep, RawText
-from converter.models.legacy import LAST_TIME, MANY_ERRORS, MAX_NESTING, check, generation
+from converter.models.checking import MANY_ERRORS, check
+from converter.models.legacy import LAST_TIME, MAX_NESTING, generation
 from converter.repairs import NAMES, Repairs
 from converter.times import FIRST_MILLISECOND, LAST_MILLISECOND
 from tests.jobs import CREATED, Document, chapter, date

@@ -13,7 +13,8 @@ from converter.documents import Framed
 from converter.dump import Dump
 from converter.extjson import RawText
 from converter.mapping import Options
-from converter.models.legacy import Chapter, Checked, Job, OutlineEntry
+from converter.models.checking import Checked
+from converter.models.legacy import Chapter, Job, OutlineEntry
 from converter.sources import Origin
 from converter.transformation import Accepted, Refused, Task, outcome
 

@@ -16,7 +16,8 @@ from converter.mapping.kept import Document, keep, safe_items
 from converter.mapping.lifecycle import lifecycle
 from converter.mapping.metadata import ai_decisions, continuity_alerts, enhancements_applied, novel_job_metadata
 from converter.mapping.metrics import novel_job_metrics
-from converter.models.legacy import check, generation
+from converter.models.checking import check
+from converter.models.legacy import generation
 from converter.repairs import Repairs
 
 VERSION: Final = 1

@@ -16,6 +16,7 @@ from converter.documents import RawDocument, Unreadable
 from converter.extjson import NestedTooDeep
 from converter.mapping.identity import job_id, true_id
 from converter.models import legacy
+from converter.models.checking import check
 from converter.profiling.paths import MAX_LEVELS, Here, Located, Paths, Tally, is_special
 from converter.profiling.result import ODDITIES, DumpRead, Oddity, PathUse, Place, Profile, StatusUse, TypeUse
 from converter.profiling.sizes import SizeTally
@@ -201,7 +202,7 @@ def _checked(document: object) -> tuple[legacy.Job | None, Repairs]:
     if not isinstance(document, dict):
         return None, repairs
     try:
-        return legacy.check(document, repairs), repairs
+        return check(document, repairs), repairs
     except NestedTooDeep:
         return None, repairs
 
