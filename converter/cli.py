@@ -5,7 +5,6 @@ fire calls a method before it has understood the rest of the line, so the method
 
 import os
 import platform
-import re
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from pydantic_settings import BaseSettings
 
 from converter import settings
 from converter.commands import COMMANDS, Command
-from converter.errors import BackfillError, OutputError, UsageError
+from converter.errors import BackfillError, OutputError, UsageError, masked
 
 PROGRAM = "novel-backfill"
 LIBRARIES = ("ijson", "orjson", "pydantic", "pymongo", "isal", "fire", "pydantic-settings", "rich")
@@ -216,7 +215,6 @@ def _say(text: str) -> None:
 
 
 def _complain(text: str) -> None:
-    without_passwords = re.sub(r"//[^/\s]*@", "//***@", text)  # a URI may have been given where none belongs
     with suppress(OSError):  # there is nobody left to tell
-        for line in without_passwords.splitlines():
+        for line in masked(text).splitlines():  # a URI may have been given where none belongs
             print(f"{PROGRAM}: {line}", file=sys.stderr, flush=True)

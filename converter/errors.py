@@ -14,9 +14,13 @@ EXCERPT: Final = 24
 
 
 def masked(text: str) -> str:
-    """The text without what may be secret in any URL in it: user and password, and the signature of a web address."""
-    text = re.sub(r"(?<=://)[^/?#\s]*@", "****@", text)
-    return re.sub(r"""(\bhttps?://[^\s?'"]*)\?[^\s'"]*""", r"\1?****", text)
+    """The text without what may be secret in any URL in it: user and password, and the signature of a web address.
+
+    A path has made one slash of two; and a password that isn't encoded as it should be may hold anything.
+    """
+    text = re.sub(r"(\bmongodb(?:\+srv)?:/{1,2})(?:(?!mongodb)[^\n])*@", r"\1****@", text)
+    text = re.sub(r"(?<=:/)(/?)[^/?#\s]*@", r"\1****@", text)
+    return re.sub(r"""(\bhttps?://[^\s?'"]*)\?(?!\*{4})[^\s'"]*""", r"\1?****", text)
 
 
 def excerpt(data: bytes) -> str:

@@ -329,11 +329,11 @@ NO_OBJECT = "there is no such object, or no such bucket"
             {"before": MISSING.format("fsspec")},
             "s3://bucket/empty: No module named 'fsspec",
         ),
-        (f"s3://me:{SECRET}@bucket/empty", {}, "s3://***@bucket/empty: Parameter validation failed: Invalid bucket"),
+        (f"s3://me:{SECRET}@bucket/empty", {}, "s3://****@bucket/empty: Parameter validation failed: Invalid bucket"),
         (
             f"http://me:{SECRET}@127.0.0.1:9/x.json?X-Amz-Signature={SECRET}",
             {},
-            f"http://***@127.0.0.1:9/x.json?****: {NO_OBJECT}",
+            f"http://****@127.0.0.1:9/x.json?****: {NO_OBJECT}",
         ),
         ("nowhere://bucket/jobs.json", {}, "nowhere://bucket/jobs.json: Protocol not known: nowhere; check the URL"),
     ],
@@ -433,6 +433,13 @@ def test_names(path: str, expected: tuple[bool, str]) -> None:
         ("go on with: convert 'https://me:pw@host/a?sig=x&y=1' --out=b", "convert 'https://****@host/a?****' --out=b"),
         ("no https://host/a?sig=x, but mongodb://host/db?replicaSet=a", "no https://host/a?**** but mongodb://"),
         ("is s3://bucket/a?b a name?", "is s3://bucket/a?b a name?"),
+        ("mongodb://me:pw@host/db is no folder", "mongodb://****@host/db is no folder"),
+        (
+            "mongodb:/me:pw@host/db: no folder mongodb:/me:pw@host",
+            "mongodb:/****@host/db: no folder mongodb:/****@host",
+        ),
+        ("no mongodb+srv://me:p/w o@rd@host/db", "no mongodb+srv://****@host/db"),
+        ("s3:/me:pw@bucket/key is no folder", "s3:/****@bucket/key is no folder"),
     ],
 )
 def test_what_is_masked(text: str, expected: str) -> None:
