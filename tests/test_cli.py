@@ -470,9 +470,10 @@ def test_closed_standard_error_is_no_traceback(words: list[str], folder: Path) -
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
-def test_full_disk_under_standard_output_is_one_line(folder: Path) -> None:
+@pytest.mark.parametrize("words", [["schema"], ["profile", "DUMP"]])
+def test_full_disk_under_standard_output_is_one_line(words: list[str], dump: Path, folder: Path) -> None:
     with open("/dev/full", "w") as full:
-        result = command("schema", cwd=folder, stdout=full)
+        result = command(*(word.replace("DUMP", str(dump)) for word in words), cwd=folder, stdout=full)
     assert (1, "novel-backfill: standard output: No space left on device\n") == (result.returncode, result.stderr)
 
 

@@ -20,6 +20,7 @@ from converter import profiling
 from converter.documents import RawDocument, Reason, Unreadable
 from converter.errors import DumpError, OutputError, OutputExists
 from converter.extjson import RawText, dumps
+from converter.models.legacy import MAX_NESTING
 from converter.profiling import Profile, ProfileRequest, profile
 from converter.profiling import aggregate as aggregate_module
 from converter.profiling import paths as paths_module
@@ -339,6 +340,18 @@ def test_an_enumeration_has_few_short_values() -> None:
     assert path(profile_of(*({"genre": str(n)} for n in range(most + 1))), "genre").types[0].values is None
     assert path(profile_of({"genre": "a"}, {"genre": "a" * 41}), "genre").types[0].values is None
     assert {"true": 1, "false": 1} == path(profile_of({"x": True}, {"x": False}), "x").types[0].values
+
+
+def test_a_status_that_is_code_is_no_text() -> None:
+    assert ["(not text)"] == [use.status for use in profile_of({"_id": ID, "status": bson.Code("x")}).statuses]
+
+
+def test_an_identity_that_is_nested_too_deep_is_none() -> None:
+    identity: object = 1
+    for _ in range(MAX_NESTING + 1):
+        identity = {"a": identity}
+
+    assert 1 == profile_of({"_id": identity}).documents
 
 
 def test_statuses_have_a_limit() -> None:

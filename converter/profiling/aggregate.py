@@ -116,7 +116,7 @@ class Aggregate:
 
     def _add_status(self, document: dict[str, Any], generation: str) -> None:
         status = document.get("status")
-        text = NO_STATUS if status is None else _shortened(status) if isinstance(status, str) else NOT_TEXT
+        text = NO_STATUS if status is None else _shortened(status) if type(status) is str else NOT_TEXT
         if text not in self._statuses and len(self._statuses) >= MAX_STATUSES:
             text = OTHER_STATUSES
         self._statuses.setdefault(text, Counter())[generation] += 1
@@ -210,10 +210,13 @@ def _checked(document: object) -> tuple[legacy.Job | None, Repairs]:
 def _identities(fields: Mapping[str, Any]) -> list[str]:
     """What the document may be called: first its job id, as a conversion finds it, then its _id if that is another."""
     identity = fields.get("_id")
-    found = [job_id(None, identity, Repairs())]
     stated = fields.get("jobId")
-    if isinstance(stated, str):
-        found.insert(0, job_id(stated, identity, Repairs()))
+    try:
+        found = [job_id(None, identity, Repairs())]
+        if type(stated) is str:
+            found.insert(0, job_id(stated, identity, Repairs()))
+    except NestedTooDeep:  # no identity of a job
+        return []
     return list(dict.fromkeys(name for name in found if name is not None))
 
 

@@ -3,6 +3,7 @@
 import itertools
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from io import StringIO
 from typing import Final, TextIO
 
 import jinja2
@@ -29,12 +30,12 @@ _LEGEND: Final = (
 
 def text(profile: Profile, stream: TextIO | None = None) -> str:
     """The profile as tables, to be printed on ``stream`` (standard output): in colour and full width on a terminal."""
-    console = Console(file=sys.stdout if stream is None else stream, highlight=False)
-    if not console.is_terminal:
-        console.width = PLAIN_WIDTH
-    with console.capture() as captured:
-        _print(console, profile)
-    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+    shown = Console(file=sys.stdout if stream is None else stream)
+    # Not written by rich, but by whoever prints the text and knows what to say when that fails.
+    drawn = StringIO()
+    width = shown.width if shown.is_terminal else PLAIN_WIDTH
+    _print(Console(file=drawn, width=width, force_terminal=shown.is_terminal, highlight=False), profile)
+    return "\n".join(line.rstrip() for line in drawn.getvalue().splitlines())
 
 
 def html(profile: Profile) -> str:
