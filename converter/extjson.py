@@ -10,6 +10,7 @@ https://www.mongodb.com/docs/manual/reference/mongodb-extended-json-v1/.
 
 import math
 import re
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 from decimal import Context, Decimal, DecimalException
 from typing import Any, Final, Literal
@@ -115,7 +116,7 @@ def date(value: object) -> DatetimeMS | None:
     if type(value) is str:
         stamp = milliseconds(value)
         return None if stamp is None else DatetimeMS(stamp)
-    elif isinstance(value, float) and math.isfinite(value):
+    elif isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool) and -INT64_MAX - 1 <= value <= INT64_MAX:
         return DatetimeMS(int(value))
@@ -151,7 +152,10 @@ def _double(value: object) -> object:
     if isinstance(value, str) and not _DOUBLE.fullmatch(value):
         return None
     double = float(value)
-    return double if math.isfinite(double) else Double(double)
+    if math.isfinite(double):
+        return double
+    # A number of digits that no double holds is no double.
+    return None if type(value) is str and value[-1:].isdigit() else Double(double)
 
 
 # The wrappers that a dump is full of. Each function gets what the wrapper holds and gives the BSON value, or None when
@@ -191,10 +195,21 @@ _TEXTS: Final = frozenset(("$regex", "$options", "pattern", "options", "$code", 
 """What pymongo takes to be text in these wrappers without looking, or takes as bytes too."""
 
 
-def _holds_texts(wrapper: dict[str, object]) -> bool:
-    inner = wrapper.get("$regularExpression")
+_REGEX_OPTIONS: Final = frozenset("ilmsux")
+
+
+def _says_what_it_seems(wrapper: dict[str, object]) -> bool:
+    """Whether pymongo would make of a wrapper all that it holds: it passes over what it doesn't understand."""
+    inner = wrapper.get("$regularExpression", wrapper.get("$binary"))
     held = wrapper | inner if isinstance(inner, dict) else wrapper
-    return all(type(held[key]) is str for key in held.keys() & _TEXTS)
+    options = held.get("options", held.get("$options", ""))
+    encoded = held.get("base64", held.get("$binary", ""))
+    return (
+        all(type(held[key]) is str for key in held.keys() & _TEXTS)
+        and (type(options) is not str or _REGEX_OPTIONS.issuperset(options))
+        and (type(encoded) is not str or b64encode(b64decode(encoded)).decode() == encoded)
+        and wrapper.get("$undefined", True) is True
+    )
 
 
 def _unwrap(wrapper: dict[str, object], key: str) -> object:
@@ -205,9 +220,10 @@ def _unwrap(wrapper: dict[str, object], key: str) -> object:
     if len(wrapper) == 1 and key in _COMMON:
         value = _COMMON[key](wrapper[key])
         return wrapper if value is None else value
-    if frozenset(wrapper) in _RARE and _holds_texts(wrapper):
+    if frozenset(wrapper) in _RARE:
         try:
-            return json_util.object_hook(dict(wrapper), _OPTIONS["relaxed"])
+            if _says_what_it_seems(wrapper):
+                return json_util.object_hook(dict(wrapper), _OPTIONS["relaxed"])
         except (BSONError, ValueError, TypeError, KeyError, AttributeError, DecimalException):
             return wrapper
     return wrapper
