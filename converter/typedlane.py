@@ -44,6 +44,8 @@ class _Date(msgspec.Struct, forbid_unknown_fields=True, gc=False, rename={"value
 
 
 _NULL: Final = Raw(b"null")
+_LEVELS: Final = extjson.MAX_LEVELS - 3
+"""What is left of them where an outline entry holds an object; of a deeper document the others know what to say."""
 _TYPED: Final = (legacy.Job, legacy.OutlineEntry, legacy.Chapter)
 """What a dump is full of. Anything else is read as objects, and checked: there, unknown fields are common."""
 
@@ -83,7 +85,7 @@ def _struct(model: Any) -> Any:
 
 def _value(kind: type, decoded: Any) -> object:
     """An ObjectId or an object; if it is of another kind after all, the decoder refuses it."""
-    return extjson.decode(decoded)
+    return extjson.decode(decoded, _LEVELS)
 
 
 _HINTS: Final = {model: get_type_hints(model, include_extras=True) for model in _TYPED}
@@ -108,7 +110,7 @@ def read(data: bytes) -> Checked | None:
             job["chapters"] = [_fields(chapter, legacy.Chapter) for chapter in job["chapters"]]
             for chapter in job["chapters"]:
                 chapter["content"] = _content(bytes(chapter["content"]))
-        rest = {field: extjson.decode(job[field]) for field in _REST if job[field] is not None}
+        rest = {field: extjson.decode(job[field], _LEVELS) for field in _REST if job[field] is not None}
     except fastlane.REFUSED:
         return None
     return checked(job, rest)

@@ -80,6 +80,8 @@ REFUSED = {
     "an error that is none": '"error":5',
     "a lone surrogate": r'"title":"\ud800"',
     "a lone surrogate in a chapter": rf'"chapters":[{{"content":"\ud800{LONG}"}}]',
+    "a Code where text belongs": '"metadata":{"storyBible":{"themes":[{"name":{"$code":"x"}}]}}',
+    "deeper in the document than its field": '"analysis":{"a":' + "[" * 248 + "]" * 248 + "}",
     "too deep": '"analysis":{"a":' + "[" * 250 + "]" * 250 + "}",
     "too many digits for an exponent": '"analysis":{"a":1e99999999999999999999}',
     "far too deep": '"analysis":{"a":' + "[" * 5000 + "]" * 5000 + "}",
@@ -177,7 +179,12 @@ SCALAR = st.sampled_from(
         ),
         *(r'"\ud800"', '"—"', f'"{LONG}"', rf'"\u00e9{LONG}"', "[]", "{}", '["x"]', "[null]", '[{"a":1}]', '{"a.b":1}'),
         *(DATE, '{"$date":1}', '{"$date":{"$numberLong":"1"}}', '{"$date":"x"}', '{"$numberInt":"5"}', '{"$oid":"x"}'),
-        *('"2025-07-19T03:04:05.420Z"', '{"$numberDecimal":"1.5"}', '{"$code":"x","$scope":{"a":1}}'),
+        *(
+            '"2025-07-19T03:04:05.420Z"',
+            '{"$numberDecimal":"1.5"}',
+            '{"$code":"x","$scope":{"a.b":1}}',
+            '{"$code":"5"}',
+        ),
     ]
 )
 SOUND = {
