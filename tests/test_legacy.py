@@ -4,7 +4,7 @@ import copy
 from typing import Any
 
 import pytest
-from bson import DatetimeMS, Decimal128, Int64
+from bson import Code, DatetimeMS, Decimal128, Int64
 
 from converter.extjson import Double, NestedTooDeep, RawText
 from converter.models.checking import MANY_ERRORS, check
@@ -33,6 +33,7 @@ HIGH, LOW = "\ud800", "\udc00"
         ("1234567890123456", 1234567890123456.0, "number-from-string"),
         (Decimal128("12.50"), 12.5, "number-from-decimal"),
         ("1e999", MISPLACED, "misplaced"),
+        (Code("7", {"n": 1}), MISPLACED, "misplaced"),
         ("", MISPLACED, "misplaced"),
         ("NaN", MISPLACED, "misplaced"),
         ("0x10", MISPLACED, "misplaced"),
@@ -70,6 +71,7 @@ def test_a_number(value: object, expected: object, repair: str | None) -> None:
         (Int64(CREATED), date(), "date-from-number"),
         (float(CREATED), date(), "date-from-number"),
         (CREATED + 0.5, MISPLACED, "misplaced"),
+        (Code("2025-07-19", {"n": 1}), MISPLACED, "misplaced"),
         (DatetimeMS(FIRST_MILLISECOND - 1), MISPLACED, "misplaced"),
         (DatetimeMS(LAST_TIME + 1), MISPLACED, "misplaced"),
         (DatetimeMS(LAST_MILLISECOND + 1), MISPLACED, "misplaced"),
@@ -95,6 +97,7 @@ def test_a_time(value: object, expected: object, repair: str | None) -> None:
         ("true", True, "boolean-from-string"),
         (" False ", False, "boolean-from-string"),
         ("yes", MISPLACED, "misplaced"),
+        (Code("true"), MISPLACED, "misplaced"),
         (1, MISPLACED, "misplaced"),
     ],
 )
@@ -110,6 +113,7 @@ def test_a_truth_value(value: object, expected: object, repair: str | None) -> N
         (None, None, None),
         ("a\ud800b\udfff", "a\ufffdb\ufffd", "lone-surrogate"),
         (7, MISPLACED, "misplaced"),
+        (Code("Low tide", {"n": 1}), MISPLACED, "misplaced"),
         (b"bytes", MISPLACED, "misplaced"),
         (RawText(b'"raw"'), MISPLACED, "misplaced"),
     ],

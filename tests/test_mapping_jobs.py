@@ -602,12 +602,22 @@ def test_a_raw_text_is_passed_on_untouched() -> None:
 
 
 def test_what_codes_and_references_hold_is_made_safe_too() -> None:
-    document = job(code=Code("\ud800", {"a.b": {"$c": 1}}), reference=DBRef("c", {"$x": [{"y.z": "\ud800"}]}))
+    plain = Code("f()", {"a.b": 1})
+    document = job(
+        code=Code("\ud800", {"a.b": {"$c": 1}}), plain=plain, reference=DBRef("c", {"$x": [{"y.z": "\ud800"}]})
+    )
     expected = {
         "code": Code("\ufffd", {"a\uff0eb": {"\uff04c": 1}}),
+        "plain": Code("f()", {"a\uff0eb": 1}),
         "reference": DBRef("c", {"\uff04x": [{"y\uff0ez": "\ufffd"}]}),
     }
     assert expected == {field: legacy(document)[field] for field in expected}
+    assert {"a.b": 1} == plain.scope
+
+
+@pytest.mark.parametrize("identity", [Code("64b7aaaaaaaaaaaaaaaaaa00"), Code("f()", {"n": 1})])
+def test_a_code_is_no_text_that_spells_an_identity(identity: Code) -> None:
+    assert identity == legacy(job(_id=identity))["_id"]
 
 
 @pytest.mark.parametrize("nested", [lambda inner: Code("", {"a": inner}), lambda inner: DBRef("c", inner)])

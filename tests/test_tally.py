@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from bson import Decimal128, ObjectId
+from bson import Code, Decimal128, ObjectId
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -321,6 +321,8 @@ def test_parity_holds_for_any_job(document: Document) -> None:
         ("1e999", 0),
         (True, 0),
         (2**63, 0),
+        (-(2**63), -(2**63)),
+        (Code("5"), 0),
         (math.nan, 0),
         (Decimal128("NaN"), 0),
         (Decimal128("2.5"), 2.5),
@@ -338,6 +340,7 @@ def test_parity_reads_odd_numbers(value: object, expected: float) -> None:
         {"metadata": {"storyBible": 7, "costTracking": "none", "continuityAlerts": {"a": 1}}},
         {"metadata": {"storyBible": {"characters": [{}], "locations": "here", "themes": [{"name": 7}, {"name": ""}]}}},
         {"chapters": [{"status": ["completed"]}, {"content": ""}, {"content": 7}, {"status": "completed"}]},
+        {"chapters": [{"content": Code("two words")}], "metadata": {"storyBible": {"themes": [{"name": Code("x")}]}}},
     ],
 )
 def test_parity_counts_nothing_in_a_wrong_shape(document: Document) -> None:

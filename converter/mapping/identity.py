@@ -52,7 +52,7 @@ def true_id(identity: Any, repairs: Repairs) -> ObjectId | None:
     """The legacy ``_id`` as an ObjectId, ``None`` if it is of another type. 24 hexadecimal digits are one."""
     if isinstance(identity, ObjectId):
         return identity
-    if isinstance(identity, str) and ObjectId.is_valid(identity):
+    if type(identity) is str and ObjectId.is_valid(identity):
         repairs.count("id-from-string")
         return ObjectId(identity)
     return None
@@ -66,7 +66,7 @@ def job_id(legacy_job_id: str | None, identity: Any, repairs: Repairs) -> str | 
         return trimmed
     if identity is None:
         return None
-    if isinstance(identity, str):
+    if type(identity) is str:
         return str(ObjectId(identity)) if ObjectId.is_valid(identity) else without_surrogates(identity).strip() or None
     if isinstance(identity, ObjectId | int | float | Decimal128) and not isinstance(identity, bool):
         return str(identity)

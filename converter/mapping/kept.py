@@ -60,12 +60,14 @@ def keep(value: Any, repairs: Repairs, level: int = 1) -> Any:
         return value
     if type(value) is str and value.isascii():
         return value
+    if isinstance(value, Code):
+        # Made anew of a plain text: made of a Code it would have that one's scope too, unmended.
+        text = keep(str(value), repairs)
+        return Code(text, None if value.scope is None else keep(value.scope, repairs, level))
     if isinstance(value, str):
         text = without_surrogates(value)
         if text is not value:
             repairs.count("lone-surrogate")
-        if isinstance(value, Code):
-            return Code(text, None if value.scope is None else keep(value.scope, repairs, level))
         return text
     if isinstance(value, dict | list | tuple | DBRef):
         if level > MAX_NESTING:

@@ -35,7 +35,7 @@ def checked(document: dict[str, Any], rest: dict[str, Any]) -> Checked | None:
 
 
 def _with_error_object(document: dict[str, Any]) -> dict[str, Any]:
-    if not isinstance(document.get("error"), str):
+    if type(document.get("error")) is not str:
         return document
     return {**document, "error": {"message": document["error"]} if document["error"] else None}
 
@@ -138,7 +138,7 @@ def _read_number(value: object, repairs: Repairs) -> object:
         exact = value.to_decimal()
         number = float(exact) if exact.is_finite() else math.nan
         name = "number-from-decimal"
-    elif isinstance(value, str) and _FRACTION.fullmatch(value.strip()):
+    elif type(value) is str and _FRACTION.fullmatch(value.strip()):
         text = value.strip()
         number = int(text) if _INTEGER.fullmatch(text) else float(text)
         name = "number-from-string"
@@ -155,7 +155,7 @@ _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 def _read_time(value: object, repairs: Repairs) -> object:
     name = "date-from-string"
-    if isinstance(value, str):
+    if type(value) is str:
         text = value.strip()
         stamp = milliseconds(text) if _DATE.match(text) else int(text) if _INTEGER.fullmatch(text) else None
     elif isinstance(value, int | float) and not isinstance(value, bool) and value == value // 1:
@@ -170,7 +170,7 @@ def _read_time(value: object, repairs: Repairs) -> object:
 
 
 def _read_boolean(value: object, repairs: Repairs) -> object:
-    if isinstance(value, str) and value.strip().lower() in ("true", "false"):
+    if type(value) is str and value.strip().lower() in ("true", "false"):
         repairs.count("boolean-from-string")
         return value.strip().lower() == "true"
     return None

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Final
 
-from bson import DatetimeMS
+from bson import Code, DatetimeMS
 from pydantic import ConfigDict, GetPydanticSchema, with_config
 from pydantic_core import PydanticCustomError, core_schema
 from typing_extensions import TypedDict
@@ -20,6 +20,13 @@ def _check_time(value: object) -> object:
     raise PydanticCustomError("time_type", "Input should be a date in the years 1 to 9998")
 
 
+def _refuse_code(value: object) -> object:
+    # To pydantic, BSON's Code is a text as any other, and it would lose its scope.
+    if type(value) is Code:
+        raise PydanticCustomError("text_type", "Input should be a text")
+    return value
+
+
 _NUMBER = core_schema.union_schema(
     [
         core_schema.int_schema(strict=True, ge=-INT64_MAX - 1, le=INT64_MAX),
@@ -31,7 +38,7 @@ _NUMBER = core_schema.union_schema(
 )
 
 # pydantic looks at a text's encoding, and so finds lone surrogates, only where there is a limit to check.
-_TEXT = core_schema.str_schema(strict=True, min_length=0)
+_TEXT = core_schema.no_info_before_validator_function(_refuse_code, core_schema.str_schema(strict=True, min_length=0))
 _TIME = core_schema.no_info_plain_validator_function(_check_time)
 
 _CONTENT = core_schema.no_info_wrap_validator_function(

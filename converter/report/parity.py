@@ -36,6 +36,8 @@ QUANTITIES: Final[dict[str, str]] = {
 
 Quantities = dict[str, int | float]
 
+_TEXTS: Final = (str, RawText)  # and no Code, which is a str to Python, and none to MongoDB
+
 
 def legacy_quantities(document: Mapping[str, Any]) -> Quantities:
     """The quantities of one document of the dump, whatever shape it is in."""
@@ -56,7 +58,7 @@ def legacy_quantities(document: Mapping[str, Any]) -> Quantities:
         "recorded_cost_usd": float(_number(tracking.get("totalCost")) or 0),
         "characters": len(_objects(list(_object(story_bible.get("characters")).values()))),
         "locations": len(_objects(list(_object(story_bible.get("locations")).values()))),
-        "themes": len({name for name in names if isinstance(name, str) and name}),
+        "themes": len({name for name in names if type(name) is str and name}),
         "plot_threads": len(_objects(story_bible.get("plotThreads"))),
         "timeline_entries": len(_objects(story_bible.get("timeline"))),
         "alerts": len(_objects(metadata.get("continuityAlerts"))),
@@ -108,7 +110,7 @@ def _completed(chapter: Mapping[str, Any]) -> bool:
     if status == "completed":
         return True
     content = chapter.get("content")
-    return status not in ("pending", "generating", "failed") and isinstance(content, str | RawText) and content != ""
+    return status not in ("pending", "generating", "failed") and type(content) in _TEXTS and content != ""
 
 
 def _words(chapter: Mapping[str, Any]) -> int | float:
@@ -116,7 +118,7 @@ def _words(chapter: Mapping[str, Any]) -> int | float:
     if recorded is not None:
         return recorded
     content = chapter.get("content")
-    return len(str(content).split()) if isinstance(content, str | RawText) else 0
+    return len(str(content).split()) if type(content) in _TEXTS else 0
 
 
 _NUMBER: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
@@ -126,14 +128,14 @@ def _number(value: object) -> int | float | None:
     """The finite number that a value is or spells."""
     # The two types that a dump is full of, ahead of all others.
     if type(value) is int:
-        return value if abs(value) <= INT64_MAX else None
+        return value if -INT64_MAX - 1 <= value <= INT64_MAX else None
     if type(value) is float:
         return value if math.isfinite(value) else None
     if isinstance(value, int):
-        return int(value) if not isinstance(value, bool) and abs(value) <= INT64_MAX else None
+        return int(value) if not isinstance(value, bool) and -INT64_MAX - 1 <= value <= INT64_MAX else None
     if isinstance(value, Decimal128):
         value = float(value.to_decimal())
-    elif isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
+    elif type(value) is str and _NUMBER.fullmatch(value.strip()):
         value = float(value)
     return value if isinstance(value, float) and math.isfinite(value) else None
 

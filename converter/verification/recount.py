@@ -113,14 +113,14 @@ def _entries(value: object) -> dict[str, Document]:
 
 
 def _text(value: object) -> str | None:
-    return extjson.without_surrogates(str(value)) if isinstance(value, str) else None
+    return extjson.without_surrogates(value) if type(value) is str else None
 
 
 def _number(value: object) -> int | float | None:
     """A finite number, also where it was written as text or as Decimal128; else None."""
     if isinstance(value, Decimal128):
         value = float(value.to_decimal())
-    elif isinstance(value, str):
+    elif type(value) is str:
         value = float(value) if _NUMBER.fullmatch(value.strip()) else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
@@ -152,7 +152,7 @@ def source_job_id(document: Document) -> str | None:
     if named and named.strip():
         return named.strip()
     identity = document.get("_id")
-    if isinstance(identity, str):
+    if type(identity) is str:
         text = extjson.without_surrogates(identity)
         return text.lower() if _HEX_ID.fullmatch(text) else text.strip() or None
     if isinstance(identity, ObjectId | int | float | Decimal128) and not isinstance(identity, bool):
