@@ -442,7 +442,10 @@ def test_name_that_is_no_utf_8(dump: Path, folder: Path) -> None:
     (folder / name).write_bytes(dump.read_bytes())
     result = command("convert", name, "--progress=none", cwd=folder)
     assert (3, "") == (result.returncode, result.stderr)
-    assert (folder / "dumps" / os.fsdecode(b"jobs-\xff.bundle") / "manifest.json").exists()
+    bundle = folder / "dumps" / os.fsdecode(b"jobs-\xff.bundle")
+    assert (bundle / "manifest.json").exists()
+    verified = command("verify", str(bundle), cwd=folder)
+    assert (0, "") == (verified.returncode, verified.stderr)
 
 
 @pytest.mark.parametrize(

@@ -444,6 +444,7 @@ def test_names(path: str, expected: tuple[bool, str]) -> None:
 )
 def test_what_is_masked(text: str, expected: str) -> None:
     assert expected in masked(text)
+    assert masked(text) == masked(masked(text))
 
 
 def test_files_need_none_of_it(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ what must hold between lines, files and dumps is asked of a temporary database. 
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from converter.errors import BackfillError, UsageError
 from converter.verification.dumps import compare_with_dumps
@@ -27,9 +28,17 @@ class VerifyRequest(BaseModel, frozen=True, strict=True, extra="forbid"):
     ``fast`` looks at sizes and checksums only.
     """
 
-    bundle: str = Field(min_length=1)
+    bundle: str
     dump: tuple[str, ...] = ()
     fast: bool = False
+
+    @field_validator("bundle")
+    @classmethod
+    def _is_named(cls, bundle: str) -> str:
+        # A limit to its length would have pydantic look at its encoding, and a folder may be called what is no text.
+        if not bundle:
+            raise PydanticCustomError("string_too_short", "must not be empty")
+        return bundle
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
