@@ -97,6 +97,8 @@ def _with_plain_references(value: Any) -> Any:
         if fields.keys() <= _REFERENCE:
             return DBRef(value.collection, fields["$id"], value.database)
         return fields
+    if isinstance(value, Code):
+        return value if value.scope is None else Code(str(value), _with_plain_references(dict(value.scope)))
     if isinstance(value, dict):
         return {key: _with_plain_references(held) for key, held in value.items()}
     return [_with_plain_references(held) for held in value] if isinstance(value, list) else value

@@ -111,8 +111,7 @@ def _object_id(value: object) -> object:
         return None
 
 
-def date(value: object) -> DatetimeMS | None:
-    """The date in a ``$date`` wrapper that holds ``value``; ``None`` if it is none."""
+def _date(value: object) -> object:
     if type(value) is str:
         stamp = milliseconds(value)
         return None if stamp is None else DatetimeMS(stamp)
@@ -152,17 +151,16 @@ def _double(value: object) -> object:
     if isinstance(value, str) and not _DOUBLE.fullmatch(value):
         return None
     double = float(value)
-    if math.isfinite(double):
-        return double
-    # A number of digits that no double holds is no double.
-    return None if type(value) is str and value[-1:].isdigit() else Double(double)
+    if type(value) is str and not value[-1:].isalpha() and exact_fraction(value) != double:
+        return None  # what passes the largest double, or vanishes, is a number but no double
+    return double if math.isfinite(double) else Double(double)
 
 
 # The wrappers that a dump is full of. Each function gets what the wrapper holds and gives the BSON value, or None when
 # that is no such value: then the object is what it looks like, an object.
 _COMMON: Final[dict[str, Callable[[object], object]]] = {
     "$oid": _object_id,
-    "$date": date,
+    "$date": _date,
     "$numberInt": _int,
     "$numberLong": _long,
     "$numberDouble": _double,
@@ -206,7 +204,7 @@ def _says_what_it_seems(wrapper: dict[str, object]) -> bool:
     encoded = held.get("base64", held.get("$binary", ""))
     return (
         all(type(held[key]) is str for key in held.keys() & _TEXTS)
-        and (type(options) is not str or _REGEX_OPTIONS.issuperset(options))
+        and _REGEX_OPTIONS.issuperset(str(options))
         and (type(encoded) is not str or b64encode(b64decode(encoded)).decode() == encoded)
         and wrapper.get("$undefined", True) is True
     )
@@ -280,10 +278,12 @@ def decode(value: Any, levels: int = MAX_LEVELS) -> Any:
 
 
 def object_id_wrapper(value: ObjectId) -> dict[str, object]:
+    """``{"$oid": ...}``, the same in both modes."""
     return {"$oid": value.binary.hex()}
 
 
 def date_wrapper(value: DatetimeMS, mode: Mode) -> dict[str, object]:
+    """Extended JSON of a date; before 1970 and after 9999 relaxed is as canonical."""
     stamp = value.__int__()  # a quarter of the time that int() takes
     if mode == "relaxed" and 0 <= stamp <= LAST_MILLISECOND:
         return {"$date": iso(stamp)}
