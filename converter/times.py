@@ -14,6 +14,7 @@ LAST_MILLISECOND: Final = 253_402_300_799_999
 # Times and their texts, of this document and the last ones: a job has each of its times in several places.
 _ISO: Final[dict[int, str]] = {}
 _ISO_KEPT: Final = 1024
+_LONGEST_REMEMBERED: Final = 64
 _ISO_LENGTH: Final = len("2025-07-19T03:04:05.420Z")
 
 # A text is put together from these and its hour, and read by them: several times faster than by way of a datetime.
@@ -79,7 +80,8 @@ def milliseconds(text: str) -> int | None:
     try:
         stamp = _hour(text[:14]) + _MINUTES[text[14:17]] + _SECONDS[text[17:19]] + _FRACTIONS[text[19:]]
     except (ValueError, KeyError):
-        return _milliseconds(text)
+        # What is remembered must be short: a text may be of any length.
+        return _milliseconds(text) if len(text) <= _LONGEST_REMEMBERED else _milliseconds.__wrapped__(text)
     if len(text) == _ISO_LENGTH:
         _remember(stamp, text)
     return stamp

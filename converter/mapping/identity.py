@@ -6,13 +6,15 @@ The same job gives the same ids whenever and wherever it is converted, so import
 from collections.abc import Callable
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Final
 
 from bson import Decimal128, ObjectId
 
 from converter.extjson import dumps, without_surrogates
 from converter.mapping.kept import keep
 from converter.repairs import Repairs
+
+_SHORT: Final = 64
 
 
 def content_hash(*parts: str) -> bytes:
@@ -29,7 +31,9 @@ def id_maker(*parts: str) -> Callable[..., ObjectId]:
 
     def made(milliseconds: int, *parts: str) -> ObjectId:
         content = common.copy()
-        content.update(_told_again(parts))
+        # What is kept for the next jobs must be short: an entry's own id may be of any length.
+        told = _told_again if max(map(len, parts), default=0) <= _SHORT else _told
+        content.update(told(parts))
         return ObjectId((milliseconds // 1000 % 2**32).to_bytes(4, "big") + content.digest())
 
     return made
