@@ -4,6 +4,7 @@ Usage: python bench/stages.py DUMP [OPTION...]; converts DUMP with these options
 temporary folder, and prints a Markdown table. A timer interrupts the program every millisecond; the time since the last
 interruption goes to the stage that the innermost known function or module of the stack belongs to. A long call of C
 code delays the interruption, but then counts with its whole time. It is the clock's time: waiting for the disk counts.
+Only the main thread is looked at: what the thread of ``outputs`` does beside it costs nothing here but waiting for it.
 """
 
 import signal
@@ -77,6 +78,7 @@ STAGES = {
     "converter.layout": OUTPUT,
     "converter.disk": OUTPUT,
     "converter.outputs.Output.sync": WAITING,
+    "converter.outputs.Outputs._settle": WAITING,
     "converter.disk.sync_folder": WAITING,
     "converter.checkpoint": CHECKPOINTS,
     "converter.run.Run.save": CHECKPOINTS,

@@ -17,6 +17,7 @@ from typing import Any, Final, Self
 from pydantic import BaseModel, NonNegativeInt, ValidationError
 
 from converter import storage
+from converter.disk import PRIVATE
 from converter.errors import CheckpointMismatch, DumpError, OutputError
 from converter.manifest import FileEntry, Identity
 
@@ -72,7 +73,7 @@ class Checkpoint:
         self._committed = 0  # the same, of those that are committed
         with self._guarded():
             if path is not None:
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE))
             self._database = sqlite3.connect(path or "", isolation_level=None)  # "" is an anonymous temporary file
 
     def __enter__(self) -> Self:

@@ -23,6 +23,7 @@ from urllib.parse import unquote
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
+from converter.disk import PRIVATE
 from converter.errors import BackfillError, OutputError, OutputExists, UsageError
 from converter.handoff import TOOLS_URL
 from converter.layout import CHECKSUMS, MANIFEST, partial
@@ -92,7 +93,7 @@ def export(request: ExportRequest) -> int:
     try:
         if out.exists():
             raise OutputExists(f"{out} exists; give another --out, or move it away")
-        growing.touch(mode=0o600, exist_ok=False)
+        growing.touch(mode=PRIVATE, exist_ok=False)
     except FileExistsError:
         message = f"{growing} exists: another export is running, or one was killed; in the second case remove it"
         raise OutputExists(message) from None

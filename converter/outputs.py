@@ -76,18 +76,23 @@ class Output:
 
         Linux answers this hint by starting to write and returning.
         """
-        if self.bytes - self._begun >= _AHEAD:
-            self.flush()
+        if self._has_grown():
             if hasattr(os, "posix_fadvise"):
                 os.posix_fadvise(self._file.fileno(), self._begun, self.bytes - self._begun, os.POSIX_FADV_DONTNEED)
             self._begun = self.bytes
 
     def sync_ahead(self) -> None:
         """The same for a thread that may wait: what the hint leaves in the disk's own cache takes longest to sync."""
-        if self.bytes - self._begun >= _AHEAD:
-            self.flush()
+        if self._has_grown():
             self.sync()
             self._begun = self.bytes
+
+    def _has_grown(self) -> bool:
+        """Whether so much came that it pays to set the disk to work; that is handed to the system then."""
+        if self.bytes - self._begun < _AHEAD:
+            return False
+        self.flush()
+        return True
 
     def flush(self) -> None:
         """Hands what is buffered to the operating system."""
@@ -125,8 +130,8 @@ class Outputs:
     Where the collections lie in parts, only the rejects grow here; each part was written by a worker.
 
     A thread hashes, writes and waits for the disk while the next documents are converted: Python lets others run
-    meanwhile. It is given chunks; what is left of them ``sync`` writes itself, so a short run needs no thread. What
-    fails there is raised by the next call, and by each after it.
+    meanwhile. It is given chunks; what is left of them ``sync`` and ``entries`` write themselves, so a short run needs
+    no thread. What fails there is raised by the next call, and by each after it.
     """
 
     def __init__(self, files: dict[str, Output], parts: Mapping[str, FileEntry] | None = None) -> None:
@@ -182,7 +187,7 @@ class Outputs:
         self._append(REJECTS, line, 1)
 
     def _append(self, name: str, block: bytes, documents: int) -> None:
-        if len(block) >= _CHUNK:
+        if len(block) >= _CHUNK and self._gathered[name].blocks:
             self._send(name)  # joined to what was before it, it would be copied
         gathered = self._gathered[name]
         gathered.blocks.append(block)

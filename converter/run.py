@@ -1,4 +1,4 @@
-"""A run of ``convert``: the loop over documents or parts, and nothing of what it loops over."""
+"""A run of ``convert``: the loop over documents or parts, checkpoints, and the files that are written last."""
 
 import os
 import time

@@ -45,7 +45,6 @@ class Transformed:
 class Accepted:
     """What a run needs of an accepted document."""
 
-    job_id: str
     identities: tuple[bytes, bytes]
     """What no other job may share: jobId and ``_id``."""
     blocks: list[tuple[Collection, bytes, int]]
@@ -85,7 +84,7 @@ def outcome(number: int, document: Framed | RawDocument | Unreadable, task: Task
     identity: ObjectId = result.converted.documents["novel_jobs"][0]["_id"]
     identities = b"jobId " + job_id.encode("utf-8", "surrogatepass"), b"_id " + identity.binary
     blocks = [(collection, b"".join(lines), len(lines)) for collection, lines in result.lines.items()]
-    accepted = Accepted(job_id, identities, blocks, count, raw.reader)
+    accepted = Accepted(identities, blocks, count, raw.reader)
     lap("count", begun)
     return accepted
 

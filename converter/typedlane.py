@@ -22,7 +22,8 @@ from converter.extjson import INT64_MAX, RawText
 from converter.models import legacy
 from converter.models.checking import Checked, checked
 
-# A double of exactly 0 may be one that vanished, which is to stay exact; Node.js writes its zeros as integers.
+# A double of exactly 0 may be one that vanished, which is to stay exact; Node.js writes its zeros as integers. msgspec
+# knows no "but 0", so those below are left to the other lanes: no field should hold one.
 _Number = Annotated[int, Meta(ge=-INT64_MAX - 1, le=INT64_MAX)] | Annotated[float, Meta(gt=0)]
 
 
@@ -48,6 +49,7 @@ _LEVELS: Final = extjson.MAX_LEVELS - 3
 """What is left of them where an outline entry holds an object; of a deeper document the others know what to say."""
 _TYPED: Final = (legacy.Job, legacy.OutlineEntry, legacy.Chapter)
 """What a dump is full of. Anything else is read as objects, and checked: there, unknown fields are common."""
+_HINTS: Final = {model: get_type_hints(model, include_extras=True) for model in _TYPED}
 
 
 def _typed(hint: Any) -> Any:
@@ -71,9 +73,8 @@ def _typed(hint: Any) -> Any:
 
 @cache
 def _struct(model: Any) -> Any:
-    hints = get_type_hints(model, include_extras=True)
     own = {"_id": ObjectId | None, "revision": _Number | None} if model is legacy.Job else {"_id": _Identity | None}
-    fields = own | {field: _typed(hint) for field, hint in hints.items()}
+    fields = own | {field: _typed(hint) for field, hint in _HINTS[model].items()}
     return msgspec.defstruct(
         model.__name__,
         [(field, kind, _NULL if kind is Raw else None) for field, kind in fields.items()],
@@ -88,7 +89,6 @@ def _value(kind: type, decoded: Any) -> object:
     return extjson.decode(decoded, _LEVELS)
 
 
-_HINTS: Final = {model: get_type_hints(model, include_extras=True) for model in _TYPED}
 _DATES: Final = {
     model: [field for field in hints if _typed(hints[field]) == _Date | None] for model, hints in _HINTS.items()
 }
@@ -99,13 +99,14 @@ _JOB: Final = msgspec.json.Decoder(_struct(legacy.Job), dec_hook=_value, float_h
 def read(data: bytes) -> Checked | None:
     """The job that ``data`` is, a JSON object; its long texts as ``extjson.RawText``. ``None`` if it has another shape.
 
-    It is fit for the mapping and for nothing else: what is missing may be null, and subdocuments lack their ``_id``.
+    It is fit for the mapping and for nothing else: what is missing may be null, ``__v`` is gone, and the ``_id`` of a
+    subdocument is no value of BSON.
     """
     try:
         job = _fields(_JOB.decode(data), legacy.Job)
         del job["revision"]
         if job["outline"]:
-            job["outline"] = [asdict(entry) for entry in job["outline"]]
+            job["outline"] = [_fields(entry, legacy.OutlineEntry) for entry in job["outline"]]
         if job["chapters"]:
             job["chapters"] = [_fields(chapter, legacy.Chapter) for chapter in job["chapters"]]
             for chapter in job["chapters"]:
@@ -122,7 +123,7 @@ def _fields(part: msgspec.Struct, model: Any) -> dict[str, Any]:
         if fields[field] is not None:
             value = fields[field].value
             stamp = times.milliseconds(value) if type(value) is str else value
-            if stamp is None or not times.FIRST_MILLISECOND <= stamp <= legacy.LAST_TIME:
+            if stamp is None or not legacy.is_time(stamp):
                 raise msgspec.ValidationError("a date is wanted")
             fields[field] = DatetimeMS(stamp)
     return fields

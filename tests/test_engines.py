@@ -144,8 +144,8 @@ def test_order(dump: str) -> None:
     found = outcomes(dump, 2)
     assert [*range(60), None] == [None if document is None else document.index for _, document, _ in found]
     assert found[-1] == (0, None, None)
-    assert [result.job_id for _, _, result in outcomes(dump, 1) if isinstance(result, Accepted)] == [
-        result.job_id for _, _, result in found if isinstance(result, Accepted)
+    assert [result.counted.job_id for _, _, result in outcomes(dump, 1) if isinstance(result, Accepted)] == [
+        result.counted.job_id for _, _, result in found if isinstance(result, Accepted)
     ]
 
 

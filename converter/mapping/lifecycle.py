@@ -7,9 +7,8 @@ from typing import Any, Final, Literal
 from bson import DatetimeMS, ObjectId
 
 from converter.extjson import NestedTooDeep
-from converter.models.legacy import LAST_TIME, MAX_NESTING, Job
+from converter.models.legacy import MAX_NESTING, Job, is_time
 from converter.repairs import Repairs
-from converter.times import FIRST_MILLISECOND
 
 Status = Literal["queued", "running", "completed", "failed"]
 
@@ -138,7 +137,7 @@ def _completed(job: Job, status: Status, updated: int) -> tuple[int | None, bool
 def _known_times(value: Any, level: int = 1) -> Iterator[int]:
     """Every time in the job but those that lie ahead of it: an estimate is no update."""
     if isinstance(value, DatetimeMS):
-        if FIRST_MILLISECOND <= int(value) <= LAST_TIME:
+        if is_time(int(value)):
             yield int(value)
     elif isinstance(value, dict | list):
         if level > MAX_NESTING:

@@ -12,9 +12,9 @@ from bson import DatetimeMS, Decimal128
 from pydantic import TypeAdapter, ValidationError
 
 from converter.extjson import NestedTooDeep, without_surrogates
-from converter.models.legacy import LAST_TIME, MAX_NESTING, Job, Location, path
+from converter.models.legacy import MAX_NESTING, Job, Location, is_time, path
 from converter.repairs import Repairs
-from converter.times import FIRST_MILLISECOND, milliseconds
+from converter.times import milliseconds
 
 MANY_ERRORS: Final = 20_000
 """Wrong values in one job from which they are no longer looked at one by one."""
@@ -163,7 +163,7 @@ def _read_time(value: object, repairs: Repairs) -> object:
         name = "date-from-number"
     else:
         return None
-    if stamp is None or not FIRST_MILLISECOND <= stamp <= LAST_TIME:
+    if stamp is None or not is_time(stamp):
         return None
     repairs.count(name)
     return DatetimeMS(stamp)

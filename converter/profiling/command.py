@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, Field
 
 from converter import storage
+from converter.disk import PRIVATE
 from converter.dump import Dump
 from converter.errors import DumpError, OutputError, OutputExists
 from converter.extjson import without_surrogates
@@ -80,7 +81,7 @@ def _write(page: Path, text: str) -> None:
     """Readable by its owner only: the novels' names and texts are nobody else's business."""
     try:
         # "x": never over a file that has appeared meanwhile.
-        with open(page, "x", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+        with open(page, "x", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, PRIVATE)) as file:
             try:
                 file.write(text)
                 file.flush()
