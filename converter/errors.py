@@ -18,7 +18,7 @@ def masked(text: str) -> str:
 
     A path has made one slash of two; and a password that isn't encoded as it should be may hold anything.
     """
-    text = re.sub(r"(\bmongodb(?:\+srv)?:/{1,2})(?:(?!mongodb)[^\n])*@", r"\1****@", text)
+    text = re.sub(r"(\bmongodb(?:\+srv)?:/{1,2})[^\s/?#@:]*:(?:(?!mongodb)[^\n])*@", r"\1****@", text)
     text = re.sub(r"(?<=:/)(/?)[^/?#\s]*@", r"\1****@", text)
     return re.sub(r"""(\bhttps?://[^\s?'"]*)\?(?!\*{4})[^\s'"]*""", r"\1?****", text)
 

@@ -439,6 +439,10 @@ def test_names(path: str, expected: tuple[bool, str]) -> None:
             "mongodb:/****@host/db: no folder mongodb:/****@host",
         ),
         ("no mongodb+srv://me:p/w o@rd@host/db", "no mongodb+srv://****@host/db"),
+        (
+            "say mongodb://host/db, with user:password@ before host",
+            "say mongodb://host/db, with user:password@ before host",
+        ),
         ("s3:/me:pw@bucket/key is no folder", "s3:/****@bucket/key is no folder"),
     ],
 )
