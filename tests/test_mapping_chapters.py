@@ -155,6 +155,7 @@ def test_the_title_that_stands_for_a_missing_one(number: float, expected: str) -
         (1500, 0.0125 + 5e-12, "gpt-4o", (1000, 500)),  # 5e-7 of a token
         (1500, 0.0125 + 2e-11, "gpt-4o", None),  # 2e-6 of a token
         (1500.5, 0.0125, "gpt-4o", None),
+        (1500.5, 0.0125075, "gpt-4o", None),  # 1000 and half a token more than 500
         (1500, 0, "gpt-4o", None),
         (0, 0.0125, "gpt-4o", None),
         (-1500, -0.0125, "gpt-4o", None),
