@@ -52,6 +52,7 @@ class Position(BaseModel, frozen=True, strict=True, extra="forbid"):
 class State(BaseModel, frozen=True, strict=True, extra="forbid"):
     """Everything that changes from checkpoint to checkpoint, but for the identities.
 
+    ``attempts`` are the tokens of the parts, in their order: by these the workers called their files.
     ``batches`` are the checkpoints made so far, the first one not counted.
     ``publishing`` is None as long as documents are converted; then file name -> SHA-256 of what gets its final name.
     """
@@ -59,6 +60,7 @@ class State(BaseModel, frozen=True, strict=True, extra="forbid"):
     positions: list[Position]
     files: dict[str, FileEntry]
     tally: dict[str, Any]
+    attempts: list[str] = []
     batches: NonNegativeInt = 0
     publishing: dict[str, str] | None = None
 

@@ -94,6 +94,8 @@ def run_convert(request: Any) -> tuple[str, int]:
 
 def describe(summary: "Summary", limit: int | None) -> str:
     """The summary for people: what was read and became of it, where it is, what to do next."""
+    from converter.place import place
+
     head = f"{summary.read:,} documents read: {summary.accepted:,} accepted, {summary.rejected:,} rejected"
     if summary.already_finished:
         head = f"{summary.out} is finished already, nothing was left to do.\n{head}"
@@ -108,7 +110,9 @@ def describe(summary: "Summary", limit: int | None) -> str:
         return "\n".join([*lines, "", "dry run: nothing was written"])
     lines += ["", f"bundle: {summary.out}"]
     if summary.rejected:
-        lines.append(f"rejected documents, with the reason: {PurePath(summary.out, 'rejects.ndjson')}")
+        lines.append(f"rejected documents, with the reason: {place(summary.out).path('rejects.ndjson')}")
+    if storage.is_url(summary.out):
+        return "\n".join([*lines, f"next: {storage.copying(summary.out)}", "      novel-backfill load FOLDER"])
     return "\n".join([*lines, f"next: {shlex.join(['novel-backfill', 'load', summary.out])}"])
 
 
@@ -179,7 +183,8 @@ COMMANDS = {
         arguments="DUMP...",
         argument="dumps",
         options={
-            "out": ("DIR", "folder of the bundle (default: dumps/<dump's name>.bundle)"),
+            "out": ("DIR", "folder of the bundle, or its URL (default: dumps/<dump's name>.bundle)"),
+            "work": ("DIR", "folder in which a bundle for a URL is made (default: dumps/<the bundle's name>.partial)"),
             "dry_run": ("", "read, map and check everything, write nothing"),
             "resume": ("", "go on where an interrupted run stopped"),
             "overwrite": ("", "replace a bundle, or what an interrupted run left"),

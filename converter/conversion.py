@@ -3,7 +3,6 @@
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack
-from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -15,9 +14,10 @@ from converter.disk import crash_point
 from converter.dump import Dump
 from converter.engines import Engine, engine, this_tool
 from converter.errors import CheckpointMismatch, DumpError, Interrupted, OutputError, UsageError
-from converter.layout import CHECKPOINT, MANIFEST, REJECTS
+from converter.layout import CHECKPOINT, MANIFEST, REJECTS, parts_of
 from converter.manifest import Counts, FileEntry, Identity, Input, Manifest, Options, differences
 from converter.outputs import Outputs
+from converter.place import Place, place
 from converter.progress import Progress
 from converter.report.tally import Tally
 from converter.request import ConvertRequest, FileSummary, Summary
@@ -54,7 +54,7 @@ def convert(request: ConvertRequest, progress: Progress) -> Summary:
 def _convert(
     request: ConvertRequest, dumps: list[Dump], identity: Identity, work: Engine, progress: Progress, stack: ExitStack
 ) -> Summary:
-    bundle = stack.enter_context(Bundle(Path(request.out)))
+    bundle = stack.enter_context(Bundle(request.folder, request.out))
     bundle.refuse_dumps(request.dumps)
     path = bundle.folder / CHECKPOINT
     saved = None
@@ -62,12 +62,13 @@ def _convert(
         checkpoint = stack.enter_context(Checkpoint(path))
         saved = checkpoint.load()
     if saved is None:
-        if request.resume and (bundle.folder / MANIFEST).exists():
-            return _finished_before(request, identity)
+        if request.resume and _is_finished(bundle.place):
+            return _finished_before(request, identity, bundle.place)
         if not request.overwrite:
             bundle.refuse_existing(resume=request.resume)
         try:
             bundle.clear()
+            bundle.claim()
             outputs = stack.enter_context(Outputs.start(bundle.folder, parts=request.parts))
             state = _beginning(dumps, outputs)
             checkpoint = stack.enter_context(Checkpoint(path))
@@ -78,19 +79,21 @@ def _convert(
     else:
         _refuse_another_run(request, identity, *saved)
         state = saved[1]
+        bundle.refuse_another_owner(publishing=state.publishing is not None)
         if state.publishing is not None:
-            bundle.verify(state.publishing)
+            written = parts_of(state.attempts)
+            bundle.verify(state.publishing, written)
             checkpoint.close()
-            bundle.publish(state.publishing)
+            bundle.publish(state.publishing, written)
             return _summary(request, counts(Tally.from_json(state.tally)), state.files)
-        outputs = stack.enter_context(Outputs.reopen(bundle.folder, state.files))
+        outputs = stack.enter_context(Outputs.reopen(bundle.folder, state.files, bundle.place, state.attempts))
 
     run = Run(request, dumps, identity, work, outputs, checkpoint, progress, state)
     try:
         run.convert()
         publishing = run.complete(bundle)
         checkpoint.close()
-        bundle.publish(publishing)
+        bundle.publish(publishing, parts_of(outputs.attempts))
     except OutputError as error:
         kept = "what was converted up to the last checkpoint is kept; " if run.tally.read else ""
         raise OutputError(f"{error}; {kept}{request.way_on(run.tally.read)}") from error
@@ -101,11 +104,11 @@ def _rehearse(
     request: ConvertRequest, dumps: list[Dump], identity: Identity, work: Engine, progress: Progress, stack: ExitStack
 ) -> Summary:
     if request.resume:
-        saved = checkpoints.peek(Path(request.out) / CHECKPOINT)
+        saved = checkpoints.peek(request.folder / CHECKPOINT)
         if saved is not None:
             _refuse_another_run(request, identity, *saved)
-        elif Path(request.out, MANIFEST).exists():
-            return _finished_before(request, identity)
+        elif _is_finished(place(request.out)):
+            return _finished_before(request, identity, place(request.out))
     outputs = stack.enter_context(Outputs.discarded())
     state = _beginning(dumps, outputs)
     checkpoint = stack.enter_context(Checkpoint(None))
@@ -163,13 +166,20 @@ def _refuse_another_run(request: ConvertRequest, identity: Identity, before: Ide
         )
 
 
-def _finished_before(request: ConvertRequest, identity: Identity) -> Summary:
-    """What ``resume`` says of a finished bundle, provided that it is of these dumps and options."""
-    path = Path(request.out, MANIFEST)
+def _is_finished(where: Place) -> bool:
     try:
-        manifest = Manifest.model_validate_json(path.read_bytes())
+        return where.size(MANIFEST) is not None
+    except OSError as error:
+        raise OutputError(f"{where.path(MANIFEST)} can't be read: {error.strerror or error}") from error
+
+
+def _finished_before(request: ConvertRequest, identity: Identity, where: Place) -> Summary:
+    """What ``resume`` says of a finished bundle, provided that it is of these dumps and options."""
+    try:
+        with where.open(MANIFEST) as file:
+            manifest = Manifest.model_validate_json(file.read())
     except (OSError, ValidationError) as error:
-        raise CheckpointMismatch(f"{path} can't be read: start over with --overwrite") from error
+        raise CheckpointMismatch(f"{where.path(MANIFEST)} can't be read: start over with --overwrite") from error
     found = differences(manifest.model_copy(update={"tool": identity.tool}), identity)
     if found:
         raise CheckpointMismatch(

@@ -83,7 +83,7 @@ class Engine:
 
     run: Callable[[Iterable[Rest], Task], Generator[Done, None, None]]
     parts: Callable[[Iterable[Rest], Task, str], Generator[Written, None, None]]
-    """The same, but the workers write the lines to files in a folder. For plain dumps only."""
+    """The same, but the workers write the lines to files of the bundle by that name. For plain dumps only."""
     peak_memory: Callable[[], int]
 
 
@@ -207,9 +207,9 @@ class _Workers:
         """Raises ``DumpError`` behind the outcomes of all documents before it, and ``WorkerDied``."""
         return self._in_order(self._deliveries(rests, task))
 
-    def parts(self, rests: Iterable[Rest], task: Task, folder: str) -> Generator[Written, None, None]:
+    def parts(self, rests: Iterable[Rest], task: Task, out: str) -> Generator[Written, None, None]:
         """Raises ``DumpError`` behind all parts before it, ``WorkerDied``, and ``OutputError``."""
-        return self._in_order(self._part_deliveries(rests, task, folder))
+        return self._in_order(self._part_deliveries(rests, task, out))
 
     def _in_order(self, deliveries: Iterator[Iterator[Result]]) -> Generator[Result, None, None]:
         """What comes of each, while those behind it are worked on."""
@@ -272,7 +272,7 @@ class _Workers:
 
     # -------------------------------------------------------------------------------------------------------- parts
 
-    def _part_deliveries(self, rests: Iterable[Rest], task: Task, folder: str) -> Iterator[Iterator[Written]]:
+    def _part_deliveries(self, rests: Iterable[Rest], task: Task, out: str) -> Iterator[Iterator[Written]]:
         for rest in rests:
             plain = rest.dump.plain
             assert plain is not None
@@ -280,26 +280,26 @@ class _Workers:
                 separator, chain = ranges.separator(rest.dump), _chain(rest, plain)
                 for piece in _pieces(chain, plain, separator, PART_BYTES if separator else plain.size):
                     if self._most > 1:
-                        future = self._submit(parts.written, rest.number, piece, task, folder, {})
-                        yield self._of_part(chain, piece, task, folder, future)
+                        future = self._submit(parts.written, rest.number, piece, task, out, {})
+                        yield self._of_part(chain, piece, task, out, future)
                     elif not chain.is_behind(piece):
                         # Nothing is under way, so its beginning is known.
-                        future = self._submit(parts.written, rest.number, chain.proven(piece), task, folder, {})
-                        yield self._of_part(chain, piece, task, folder, future)
+                        future = self._submit(parts.written, rest.number, chain.proven(piece), task, out, {})
+                        yield self._of_part(chain, piece, task, out, future)
             yield iter([Written(rest.number)])
 
     def _of_part(
-        self, chain: _Chain, piece: Range, task: Task, folder: str, future: "Future[Measured[Part]]"
+        self, chain: _Chain, piece: Range, task: Task, out: str, future: "Future[Measured[Part]]"
     ) -> Iterator[Written]:
         if chain.is_behind(piece):
-            future.add_done_callback(lambda done: _discarded(folder, done))
+            future.add_done_callback(lambda done: _discarded(out, done))
             future.cancel()
             return
         proven = chain.proven(piece)
 
         def again(refusals: Mapping[int, Rejected]) -> Part:
-            parts.discard(folder, part)
-            work = self._submit(parts.written, chain.rest.number, proven, task, folder, refusals)
+            parts.discard(out, part)
+            work = self._submit(parts.written, chain.rest.number, proven, task, out, refusals)
             return self._result(work, proven.words())
 
         part = self._result(future, piece.words())
@@ -371,10 +371,10 @@ class _Here(Executor):
         return future
 
 
-def _discarded(folder: str, future: "Future[Measured[Part]]") -> None:
+def _discarded(out: str, future: "Future[Measured[Part]]") -> None:
     """What nobody wants of a part that was begun at a wrong place."""
     if not future.cancelled() and future.exception() is None:
-        parts.discard(folder, future.result()[0])
+        parts.discard(out, future.result()[0])
 
 
 def _raising(error: DumpError) -> Iterator[Done]:

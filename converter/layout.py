@@ -30,10 +30,12 @@ BUNDLE_FILES: Final = (
 """Every name that a bundle may hold, in the order of publishing. Nothing else in the folder is ever touched."""
 CHECKPOINT: Final = "checkpoint.partial"
 LOCK: Final = "lock.partial"
+AT_WORK: Final = "at-work.partial"
+"""In object storage, where nothing can be locked: which folder a bundle is being made in, and on which machine."""
 
 PART: Final = re.compile(r"(novel_[a-z_]+)\.part-([0-9]{5,})\.ndjson")
 """Collection and number, in the name of a part."""
-_UNFINISHED_PART: Final = re.compile(rf"{PART.pattern}\.partial|[a-z_.]+\.attempt-[0-9a-f]+\.partial")
+_ATTEMPT: Final = re.compile(r"[a-z_.]+\.attempt-[0-9a-f]+\.partial")
 
 
 def part_name(collection: str, number: int) -> str:
@@ -42,8 +44,20 @@ def part_name(collection: str, number: int) -> str:
 
 
 def attempt_name(name: str, token: str) -> str:
-    """What a worker writes of a collection's part, or of its rejects, as long as nobody has accepted it."""
+    """What a worker writes of a collection's part, or of its rejects: a part has no number yet, and may be refused."""
     return f"{name}.attempt-{token}.partial"
+
+
+def parts_of(attempts: Iterable[str]) -> dict[str, str]:
+    """What each file of the parts will be called -> what it is called as a worker wrote it.
+
+    ``attempts`` are the tokens of the parts, in their order.
+    """
+    return {
+        part_name(collection, number): attempt_name(collection, token)
+        for number, token in enumerate(attempts)
+        for collection in DATA_FILES
+    }
 
 
 def data_files(names: Iterable[str]) -> dict[str, list[str]]:
@@ -74,4 +88,4 @@ _UNFINISHED: Final = (f"{CHECKPOINT}-journal", CHECKPOINT, *map(partial, BUNDLE_
 
 def unfinished_files(present: set[str]) -> list[str]:
     """Those of the files in a folder that an interrupted run left."""
-    return [name for name in (*_UNFINISHED, *sorted(filter(_UNFINISHED_PART.fullmatch, present))) if name in present]
+    return [name for name in (*_UNFINISHED, *sorted(filter(_ATTEMPT.fullmatch, present))) if name in present]

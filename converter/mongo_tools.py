@@ -23,6 +23,7 @@ from urllib.parse import unquote
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
+from converter import storage
 from converter.disk import PRIVATE
 from converter.errors import BackfillError, OutputError, OutputExists, UsageError
 from converter.handoff import TOOLS_URL
@@ -57,11 +58,14 @@ def load(request: LoadRequest) -> int:
     Its output goes straight to this process's: it masks the password itself, as a DBA runs it without us.
 
     Raises:
-        UsageError: there is no URI.
+        UsageError: there is no URI, or the bundle is at a URL.
         OutputError: not a finished bundle, or its ``import.sh`` isn't the one that ``SHA256SUMS`` knows.
         BackfillError: there is no POSIX shell.
     """
     uri = _given(request.uri, "TARGET_MONGODB_URI")
+    if storage.is_url(request.bundle):
+        how = storage.copying(request.bundle)
+        raise UsageError(f"{request.bundle}: a bundle is loaded from a folder: copy it to one first ({how})")
     script = Path(request.bundle, "import.sh").absolute()  # absolute: a bundle called "-x" is no option of sh
     _check_script(script)
     shell = shutil.which("sh")

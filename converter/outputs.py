@@ -11,10 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from converter.disk import PRIVATE, crash_point, output_error, sync_folder, writing
+from converter.disk import PRIVATE, crash_point, output_error, writing
 from converter.errors import CheckpointMismatch, OutputError
-from converter.layout import DATA_FILES, PART, REJECTS, attempt_name, part_name, partial
+from converter.layout import DATA_FILES, REJECTS, attempt_name, part_name, partial, parts_of
 from converter.manifest import FileEntry
+from converter.place import Place
 
 _GROWING: Final = (*DATA_FILES.values(), REJECTS)
 _BUFFER: Final = 1 << 18
@@ -134,9 +135,12 @@ class Outputs:
     no thread. What fails there is raised by the next call, and by each after it.
     """
 
-    def __init__(self, files: dict[str, Output], parts: Mapping[str, FileEntry] | None = None) -> None:
+    def __init__(
+        self, files: dict[str, Output], parts: Mapping[str, FileEntry] | None = None, attempts: Iterable[str] = ()
+    ) -> None:
         self._files = files
         self._parts = dict(parts or {})
+        self._attempts = list(attempts)
         self._bytes = sum(file.bytes for file in files.values())
         self._gathered = {name: _Gathered() for name in files}
         self._thread = ThreadPoolExecutor(1)
@@ -149,19 +153,23 @@ class Outputs:
         return cls(_open_all(lambda name: Output(str(folder / partial(name))), [REJECTS] if parts else _GROWING))
 
     @classmethod
-    def reopen(cls, folder: Path, entries: Mapping[str, FileEntry]) -> Self:
+    def reopen(cls, folder: Path, entries: Mapping[str, FileEntry], place: Place, attempts: Iterable[str]) -> Self:
         """The files as a checkpoint left them. Raises ``CheckpointMismatch`` where they aren't so any more.
 
-        Of parts only the sizes are looked at: reading them all would take as long as making them.
+        Of parts, which are in ``place``, only the sizes are looked at: reading them all would take as long as making
+        them.
         """
-        parts = {name: entry for name, entry in entries.items() if PART.fullmatch(name)}
-        for name, entry in parts.items():
-            path = folder / partial(name)
-            with writing(path):
-                if not path.exists() or path.stat().st_size != entry.bytes:
-                    raise CheckpointMismatch(f"{path} isn't what the last checkpoint left: start over with --overwrite")
+        attempts = list(attempts)
+        parts = parts_of(attempts)
+        for name, written in parts.items():
+            with writing(place.path(written)):
+                if place.size(written) != entries[name].bytes:
+                    raise CheckpointMismatch(
+                        f"{place.path(written)} isn't what the last checkpoint left: start over with --overwrite"
+                    )
         growing = [name for name in entries if name not in parts]
-        return cls(_open_all(lambda name: Output(str(folder / partial(name)), keep=entries[name]), growing), parts)
+        files = _open_all(lambda name: Output(str(folder / partial(name)), keep=entries[name]), growing)
+        return cls(files, {name: entries[name] for name in parts}, attempts)
 
     @classmethod
     def discarded(cls) -> Self:
@@ -220,25 +228,23 @@ class Outputs:
                 self._files[name].append(b"".join(gathered.blocks), gathered.documents)
                 self._gathered[name] = _Gathered()
 
-    def adopt(self, folder: Path, token: str, written: Mapping[str, FileEntry]) -> None:
-        """Takes what a worker wrote into the bundle, as its next part."""
-        number = len(self._parts) // len(DATA_FILES)
+    def adopt(self, place: Place, token: str, written: Mapping[str, FileEntry]) -> None:
+        """Makes what a worker wrote the bundle's next part."""
         for collection in DATA_FILES:
-            name, path = part_name(collection, number), folder / attempt_name(collection, token)
+            path = place.path(attempt_name(collection, token))
             with writing(path):
-                try:
-                    os.replace(path, folder / partial(name))
-                except FileNotFoundError:
+                if place.size(attempt_name(collection, token)) != written[collection].bytes:
                     raise OutputError(
-                        f"{path} was written by a worker, and isn't here: all must see the same folder {folder}"
-                    ) from None
-            self._parts[name] = written[collection]
-        sync_folder(folder)
+                        f"{path} was written by a worker, and isn't here: all must see the same {place.path('')}"
+                    )
+            self._parts[part_name(collection, len(self._attempts))] = written[collection]
+        self._attempts.append(token)
+        place.settle()
 
     @property
-    def parts(self) -> int:
-        """How many there are."""
-        return len(self._parts) // len(DATA_FILES)
+    def attempts(self) -> list[str]:
+        """The tokens of the parts, in their order."""
+        return list(self._attempts)
 
     @property
     def bytes(self) -> int:

@@ -1,22 +1,23 @@
-"""Parts: a worker writes the lines of its range itself, as files in the bundle's folder.
+"""Parts: a worker writes the lines of its range itself, as files in the bundle's folder, or as objects by its URL.
 
-It writes under a name that nobody else has, syncs, and reports; the main process takes what is right into the bundle by
-renaming it. So what a worker left that died, or guessed wrong, or that only seemed dead, is never part of a bundle.
+It writes under a name that nobody else has, syncs, and reports; the main process remembers which of these names are
+parts of the bundle. So what a worker left that died, or guessed wrong, or that only seemed dead, never is.
 """
 
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from converter.errors import DumpError
+from converter.errors import DumpError, OutputError
 from converter.layout import DATA_FILES, REJECTS, attempt_name
 from converter.manifest import FileEntry
 from converter.mapping import Rejected
 from converter.outputs import Output
+from converter.place import place
 from converter.ranges import Outcome, Range, begun
 from converter.report.tally import Tally
 from converter.transformation import Accepted, Task
@@ -45,8 +46,8 @@ class Part:
     readers: Counter[str] = field(default_factory=Counter)
 
 
-def written(number: int, piece: Range, task: Task, folder: str, refusals: Mapping[int, Rejected]) -> Part:
-    """Converts a range of the dump ``number`` into files in ``folder``, but rejects the documents in ``refusals``.
+def written(number: int, piece: Range, task: Task, out: str, refusals: Mapping[int, Rejected]) -> Part:
+    """Converts a range of the dump ``number`` into files of the bundle ``out``, and rejects those in ``refusals``.
 
     Raises ``DumpError`` where this isn't the dump that was meant, ``OutputError`` where nothing can be written.
     """
@@ -54,7 +55,8 @@ def written(number: int, piece: Range, task: Task, folder: str, refusals: Mappin
 
     def attempt(began: int, outcomes: Iterator[Outcome]) -> tuple[Part, DumpError | None]:
         try:
-            return _written(piece, folder, token, began, outcomes), None
+            with place(out).receiving() as folder:
+                return _written(piece, folder, token, began, outcomes), None
         except DumpError as found:
             error = found.moved(0)  # without the frames that it went through, which would keep the dump's bytes
         return Part(began=began, error=error), error
@@ -64,15 +66,15 @@ def written(number: int, piece: Range, task: Task, folder: str, refusals: Mappin
         part = begun(number, piece, task, attempt, refusals)
     finally:
         if part is None or part.error is not None:
-            discard(folder, Part(token))
+            discard(out, Part(token))
     return part or Part()
 
 
-def _written(piece: Range, folder: str, token: str, began: int, outcomes: Iterator[Outcome]) -> Part:
+def _written(piece: Range, folder: Path, token: str, began: int, outcomes: Iterator[Outcome]) -> Part:
     tally, readers, ended = Tally(), Counter[str](), began
     identities: list[tuple[bytes, bytes] | None] = []
     with ExitStack() as stack:
-        files = {name: stack.enter_context(closing(Output(_path(folder, name, token)))) for name in FILES}
+        files = {name: stack.enter_context(closing(Output(str(folder / attempt_name(name, token))))) for name in FILES}
         for _, end, result in outcomes:
             ended = end
             readers[result.reader] += 1
@@ -94,18 +96,17 @@ def _written(piece: Range, folder: str, token: str, began: int, outcomes: Iterat
     return Part(token, began, ended, tuple(identities), complete, None, entries, tally, readers)
 
 
-def rejects(folder: Path, part: Part) -> Iterator[bytes]:
+def rejects(out: str, part: Part) -> Iterator[bytes]:
     """The lines of its rejects."""
-    with open(folder / attempt_name(REJECTS, part.token), "rb") as file:
-        yield from file
+    path = place(out).path(attempt_name(REJECTS, part.token))
+    try:
+        with place(out).open(attempt_name(REJECTS, part.token)) as file:
+            yield from file
+    except OSError as error:
+        raise OutputError(f"{path} can't be read: {error.strerror or error}") from error
 
 
-def discard(folder: str | Path, part: Part) -> None:
+def discard(out: str, part: Part, names: Iterable[str] = FILES) -> None:
     """Removes what a worker wrote for it."""
-    for name in FILES if part.token else ():
-        with suppress(FileNotFoundError):
-            Path(_path(folder, name, part.token)).unlink()
-
-
-def _path(folder: str | Path, name: str, token: str) -> str:
-    return str(Path(folder, attempt_name(name, token)))
+    for name in names if part.token else ():
+        place(out).remove(attempt_name(name, part.token))

@@ -2,30 +2,29 @@
 
 import re
 import shlex
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Literal, Self
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from converter.errors import masked
 from converter.progress import Mode
-from converter.storage import is_url
+from converter.storage import is_url, name
 
-_COPYING = {
-    "s3": "aws s3 cp --recursive FOLDER s3://...",
-    "gs": "gcloud storage cp --recursive FOLDER gs://...",
-}
+_STORAGES = ("s3://", "gs://")
 
 
 class ConvertRequest(BaseModel, frozen=True, strict=True, extra="forbid"):
-    """One conversion. ``dumps`` are paths or URLs, ``-`` is standard input; ``out`` is the bundle's folder.
+    """One conversion. ``dumps`` are paths or URLs, ``-`` is standard input; ``out`` is the bundle's folder, or its URL.
 
+    ``work`` is the folder in which a bundle for a URL is made.
     ``max_rejects`` is a count (``10``) or a share of the documents read (``1.5%``). A count ends the run with the first
     reject above it. A share does so once 100 documents have been read, and at the end.
     """
 
     dumps: tuple[str, ...] = Field(min_length=1)
     out: str = Field(min_length=1)
+    work: str | None = Field(default=None, min_length=1)
     dry_run: bool = False
     resume: bool = False
     overwrite: bool = False
@@ -43,10 +42,11 @@ class ConvertRequest(BaseModel, frozen=True, strict=True, extra="forbid"):
 
     @field_validator("out")
     @classmethod
-    def _folder(cls, value: str) -> str:
-        if is_url(value):
-            copying = _COPYING.get(value.partition(":")[0].lower(), "with the storage's own tool")
-            raise ValueError(f"a bundle is made in a folder: give one, and copy it when it is finished ({copying})")
+    def _place(cls, value: str) -> str:
+        if is_url(value) and not value.startswith(_STORAGES):
+            raise ValueError("a bundle is made in a folder, or at s3://bucket/... or gs://bucket/...")
+        if is_url(value) and re.search(r"[*?#\[\]]", value):
+            raise ValueError("in a URL *, ?, #, [ and ] mean something else: give the bundle another name")
         return value
 
     @field_validator("max_rejects")
@@ -64,9 +64,18 @@ class ConvertRequest(BaseModel, frozen=True, strict=True, extra="forbid"):
             raise ValueError("--parts are made of whole ranges of a dump, --limit ends anywhere: give only one of them")
         if self.workers is not None and self.scheduler is not None:
             raise ValueError("--workers are of this machine, --scheduler has others: give only one of them")
+        if self.work is not None and not is_url(self.out):
+            raise ValueError("--work is where a bundle for a URL is made, and --out is a folder: give only --out")
         if self.dumps.count("-") > 1:
             raise ValueError("standard input can be read only once")
         return self
+
+    @property
+    def folder(self) -> Path:
+        """Where the bundle is made, and what ``resume`` needs is kept."""
+        if not is_url(self.out):
+            return Path(self.out)
+        return Path(self.work or PurePath("dumps", f"{name(self.out.rstrip('/'))}.partial"))
 
     def streams(self) -> list[str]:
         """The dumps that can be read only once."""
@@ -89,10 +98,10 @@ class ConvertRequest(BaseModel, frozen=True, strict=True, extra="forbid"):
     def command(self, switch: Literal["--resume", "--overwrite"]) -> str:
         """The command line that goes on with this run, or does it from the beginning; ready for a shell."""
         words = ["novel-backfill", "convert", *self.dumps, f"--out={self.out}", switch]
-        for name, option in ConvertRequest.model_fields.items():
-            value = getattr(self, name)
-            if name not in ("dumps", "out", "dry_run", "resume", "overwrite") and value != option.default:
-                words.append(f"--{name.replace('_', '-')}={value}")
+        for field, option in ConvertRequest.model_fields.items():
+            value = getattr(self, field)
+            if field not in ("dumps", "out", "dry_run", "resume", "overwrite") and value != option.default:
+                words.append(f"--{field.replace('_', '-')}={value}")
         return masked(shlex.join(words))
 
 

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import InitVar, dataclass, field
-from pathlib import Path
 
 from converter import checkpoint as checkpoints
 from converter import mapping, parts, stages, storage
@@ -24,6 +23,7 @@ from converter.manifest import Counts, Identity, Manifest
 from converter.mapping import Rejected
 from converter.outputs import Outputs
 from converter.parts import Part
+from converter.place import place
 from converter.processes import processors
 from converter.progress import Progress
 from converter.report import Facts, report_json
@@ -123,13 +123,13 @@ class Run:
 
     def _convert_parts(self, interruption: Interruption) -> None:
         """Each part is durable when it comes, and remembered before the next one is taken."""
-        folder = os.path.abspath(self.request.out)
-        with closing(self.engine.parts(self._rests(), self.task, folder)) as written:
+        out = self.request.out if storage.is_url(self.request.out) else os.path.abspath(self.request.out)
+        with closing(self.engine.parts(self._rests(), self.task, out)) as written:
             for next_one in written:
                 if next_one.part is None:
                     self._finish_dump(next_one.number)
                     continue
-                self._take_part(Path(folder), next_one, next_one.part)
+                self._take_part(out, next_one, next_one.part)
                 self.save()
                 self._judge_rejects()
                 if interruption.requested:
@@ -148,6 +148,7 @@ class Run:
             positions=self.positions,
             files=self.outputs.entries(),
             tally=self.tally.to_json(),
+            attempts=self.outputs.attempts,
             batches=self.progress.batch,
             publishing=publishing,
         )
@@ -229,7 +230,7 @@ class Run:
         self._readers[result.reader] += 1
         self._advance(self._bytes_done(number, document))
 
-    def _take_part(self, folder: Path, written: Written, part: Part) -> None:
+    def _take_part(self, out: str, written: Written, part: Part) -> None:
         """A part becomes one of the bundle's, once more without the jobs that were seen before."""
         number, index = written.number, written.index
         seen = {}
@@ -243,11 +244,12 @@ class Run:
             except BaseException:
                 self.checkpoint.undo()  # what this part holds isn't seen before it is accepted
                 raise
-        if part.identities or not self.outputs.parts:
-            self.outputs.adopt(folder, part.token, part.files)
-        for line in parts.rejects(folder, part):
+        adopted = bool(part.identities or not self.outputs.attempts)
+        if adopted:
+            self.outputs.adopt(place(out), part.token, part.files)
+        for line in parts.rejects(out, part):
             self.outputs.reject(moved(line, index - min(index, 1)))
-        parts.discard(folder, part)
+        parts.discard(out, part, [REJECTS] if adopted else parts.FILES)
         self.tally.merge(part.tally)
         self._readers += part.readers
         ended, dump = part.ended, self.dumps[number]

@@ -1,4 +1,4 @@
-"""Where a dump's bytes are: in a file, or in an object with a URL (``s3://``, ``gs://``). The only user of fsspec.
+"""Where bytes are: in a file, or in an object with a URL (``s3://``, ``gs://``). The only user of fsspec.
 
 What goes wrong is an ``OSError`` whose ``strerror`` is for the user. Nothing is kept between two calls, so any process
 can ask for any range.
@@ -9,9 +9,9 @@ import logging
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from io import FileIO
+from io import FileIO, RawIOBase
 from pathlib import PurePath
 from typing import Any, Final, Protocol
 
@@ -20,6 +20,10 @@ from converter.errors import masked
 _AHEAD: Final = 2 << 20
 """Bytes of an object that are asked for beyond those wanted, when it is read from its beginning: a request takes its
 time, however few the bytes."""
+_SENT: Final = 5 << 20
+"""Bytes of a file that are sent in one request, the fewest that S3 takes: several are under way, and in memory."""
+_MOST_SENT: Final = 10_000
+"""Requests for one object, the most that S3 takes."""
 _TALKATIVE: Final = ("asyncio", "fsspec", "gcsfs", "google", "s3fs")
 _SILENT: Final = logging.NullHandler()
 """Libraries that print to standard error, with tracebacks, what they raise too; unless somebody wants their logs."""
@@ -48,10 +52,16 @@ def name(path: str) -> str:
     return PurePath(re.split(r"[?#]", path)[0] if is_url(path) else path).name
 
 
+def copying(url: str) -> str:
+    """The command line that copies all that lies behind a URL into a folder."""
+    tool = {"s3": "aws s3 cp", "gs": "gcloud storage cp"}.get(url.partition(":")[0], "the storage's own tool:")
+    return f"{tool} --recursive {url.rstrip('/')} FOLDER"
+
+
 def opened(path: str) -> tuple[File, int | None]:
     """The bytes at ``path`` (``-`` is standard input), and how many they are; None where they can be read only once."""
     if is_url(path):
-        there = _Object(path)
+        there = Object(path)
         return there, there.size
     file = FileIO(0, closefd=False) if path == "-" else FileIO(path)
     status = os.fstat(file.fileno())
@@ -59,7 +69,7 @@ def opened(path: str) -> tuple[File, int | None]:
 
 
 def size(path: str) -> int:
-    """Bytes of a file or an object."""
+    """Bytes of a file or an object. Raises an ``OSError`` of number ``ENOENT`` where there is none."""
     return _size(path, _info(path)) if is_url(path) else os.stat(path).st_size
 
 
@@ -89,7 +99,7 @@ def stamp(path: str) -> object:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-class _Object:
+class Object(RawIOBase):
     """A ``File`` at a URL. Reading fails once the object was replaced, where the storage can tell."""
 
     def __init__(self, url: str) -> None:
@@ -99,17 +109,64 @@ class _Object:
             filesystem, place = _filesystem(url)
             self._file = filesystem.open(place, "rb", block_size=_AHEAD, cache_type="readahead")
 
-    def read(self, size: int, /) -> bytes:
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
         with _asking(self._url):
             data: bytes = self._file.read(size)
         return data
 
-    def seek(self, offset: int, /) -> int:
+    def readinto(self, buffer: Any, /) -> int:
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         with _asking(self._url):
-            return int(self._file.seek(offset))
+            return int(self._file.seek(offset, whence))
 
     def close(self) -> None:
         self._file.close()
+        super().close()
+
+
+def names(url: str) -> set[str]:
+    """What the objects are called that lie right behind ``url``/."""
+    with _asking(url):
+        filesystem, place = _filesystem(url)
+        filesystem.invalidate_cache()
+        try:
+            found = filesystem.ls(place, detail=True)
+        except FileNotFoundError:
+            return set()
+    return {PurePath(entry["name"]).name for entry in found if entry["type"] == "file" and entry["name"] != place}
+
+
+def put(path: str, url: str) -> None:
+    """Makes an object of a file, or replaces one. What is sent is only there when all of it is."""
+    length = os.path.getsize(path)
+    with _asking(url):
+        filesystem, place = _filesystem(url)
+        filesystem.put_file(path, place, chunksize=max(_SENT, -(-length // _MOST_SENT)))
+    if size(url) != length:
+        raise _error(url, f"{length:,} bytes were sent, and {size(url):,} are there: try again")
+
+
+def rename(url: str, names: Mapping[str, str]) -> None:
+    """Gives the objects ``names`` right behind ``url``/ other names; the storage copies them, many at once."""
+    if names:
+        with _asking(url):
+            filesystem, place = _filesystem(url)
+            filesystem.copy([f"{place}/{name}" for name in names], [f"{place}/{final}" for final in names.values()])
+            filesystem.rm([f"{place}/{name}" for name in names])
+
+
+def remove(url: str) -> None:
+    """Removes an object."""
+    with _asking(url):
+        filesystem, place = _filesystem(url)
+        filesystem.rm_file(place)
 
 
 def _filesystem(url: str) -> tuple[Any, str]:
@@ -145,7 +202,7 @@ def _asking(url: str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         why = f" ({_line(url, error.__cause__)})" if error.__cause__ else ""
-        raise _error(url, f"there is no such object, or no such bucket{why}") from None
+        raise _error(url, f"there is no such object, or no such bucket{why}", errno.ENOENT) from None
     except PermissionError as error:
         raise _error(
             url, f"access is denied ({_line(url, error)}): check the credentials, and what they allow"
@@ -157,8 +214,8 @@ def _asking(url: str) -> Iterator[None]:
         raise _error(url, f"{_line(url, error)}; check the URL, the credentials and the network") from None
 
 
-def _error(url: str, problem: str) -> Unavailable:
-    return Unavailable(errno.EIO, problem, masked(url))
+def _error(url: str, problem: str, number: int = errno.EIO) -> Unavailable:
+    return Unavailable(number, problem, masked(url))
 
 
 def _line(url: str, error: BaseException) -> str:

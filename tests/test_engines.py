@@ -263,7 +263,7 @@ def test_the_lock_ends_with_its_owner(tmp_path: Path) -> None:
             os.kill(worker, signal.SIGSTOP)
         running.kill()
         running.wait()
-        with Bundle(out):
+        with Bundle(out, str(out)):
             pass
     finally:
         for worker in workers:

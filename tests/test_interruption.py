@@ -389,7 +389,7 @@ def test_failing_calls(monkeypatch: pytest.MonkeyPatch, array: str, tmp_path: Pa
         assert_finished_means_whole(out)
         run(array, out, resume=True)
         assert expected == bundle(out), fatal
-    assert fatal > 3
+    assert fatal > (1 if name == "unlink" else 3)  # all that there is to remove is the checkpoint
 
 
 class FailingFile(FileIO):
@@ -517,7 +517,7 @@ def test_two_processes(array: str, tmp_path: Path) -> None:
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        with Bundle(out):
+        with Bundle(out, str(out)):
             os.write(writer, b"locked")
             signal.pause()
     assert b"locked" == os.read(reader, 6)

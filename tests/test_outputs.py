@@ -222,14 +222,14 @@ def test_lock_of_an_owner_that_has_just_finished(tmp_path: Path, monkeypatch: py
         real(descriptor, operation)
 
     monkeypatch.setattr(bundle_module.fcntl, "flock", late)
-    with Bundle(tmp_path):
+    with Bundle(tmp_path, str(tmp_path)):
         assert str(os.getpid()) == (tmp_path / "lock.partial").read_text().strip()
     assert 2 == calls
     assert [] == list(tmp_path.iterdir())
 
 
 def test_other_files_join_the_bundle(tmp_path: Path) -> None:
-    with Bundle(tmp_path) as bundle:
+    with Bundle(tmp_path, str(tmp_path)) as bundle:
         checksums = {
             name: bundle.add(name, name.encode(), executable=name == "import.sh")
             for name in ("import.sh", "report.html", "manifest.json")
@@ -237,8 +237,8 @@ def test_other_files_join_the_bundle(tmp_path: Path) -> None:
         assert {"lock.partial", "import.sh.partial", "report.html.partial", "manifest.json.partial"} == set(
             contents(tmp_path)
         )
-        bundle.verify(checksums)
-        bundle.publish(checksums)
+        bundle.verify(checksums, {})
+        bundle.publish(checksums, {})
     assert {name: name.encode() for name in checksums} == contents(tmp_path)
     assert {name: hashlib.sha256(name.encode()).hexdigest() for name in checksums} == checksums
     assert 0o700 == stat.S_IMODE((tmp_path / "import.sh").stat().st_mode)

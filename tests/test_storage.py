@@ -7,10 +7,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,133 +16,15 @@ import pytest
 from converter import storage
 from converter.checkpoint import WINDOW, Checkpoint
 from converter.cli import request_of
-from converter.errors import UsageError, masked
+from converter.errors import masked
 from converter.fixtures import FixtureRequest, write_fixture
 from converter.layout import CHECKPOINT
+from tests.object_storage import NOBODY, SECRET, STAND_INS, Between, command, put, told
 from tests.small_dumps import DIALECTS, bundle, jobs, run, write_dump
 
+pytest_plugins = ("tests.object_storage_fixtures",)
+
 pytest.importorskip("s3fs", reason="the extra cloud is not installed")
-pytest.importorskip("moto.server", reason="moto is not installed")
-
-STAND_INS = Path(__file__).parent / "stand_ins"
-SECRET = "do-not-tell-anybody"
-NOBODY = "http://127.0.0.1:9"  # the port for what is to be discarded; nothing listens there
-
-Finished = subprocess.CompletedProcess[str]
-
-
-def put(server: str, name: str, data: bytes = b"") -> None:
-    """Makes a bucket, or an object."""
-    # Without a type it is taken for a form, and without a signature nothing is replaced. Which one doesn't matter.
-    signature = "AWS4-HMAC-SHA256 Credential=somebody/20260101/us-east-1/s3/aws4_request, SignedHeaders=, Signature="
-    headers = {"Content-Type": "application/octet-stream", "Authorization": signature}
-    with urllib.request.urlopen(urllib.request.Request(f"{server}/{name}", data, headers, method="PUT")) as answer:
-        assert 200 == answer.status
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """Where a server with an empty ``bucket`` listens."""
-    process = subprocess.Popen(
-        [sys.executable, STAND_INS / "s3.py"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    address = process.stdout.readline().strip()
-    put(address, "bucket")
-    yield address
-    process.stdin.close()
-    process.wait()
-    process.stdout.close()
-
-
-@dataclass
-class Between:
-    """What stands between the program and the server: it sees every request, and may do something about it."""
-
-    address: str = ""
-    ranges: list[tuple[int, int]] = field(default_factory=list)
-    """First and last byte of every range that was asked for."""
-    at: int | None = None
-    """With which of them something happens before it is answered."""
-    happens: Callable[[], object] = lambda: None
-    gone: bool = False
-    """Then nobody answers any more."""
-
-    def asked(self, wanted: str) -> None:
-        first, last = wanted.removeprefix("bytes=").split("-")
-        self.ranges.append((int(first), int(last)))
-        if len(self.ranges) == self.at:
-            self.happens()
-
-
-@pytest.fixture
-def between(server: str) -> Iterator[Between]:
-    state = Between()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if "Range" in self.headers:
-                state.asked(self.headers["Range"])
-            if state.gone:
-                self.close_connection = True
-                return
-            there = HTTPConnection(server.removeprefix("http://"))
-            there.request(self.command, self.path, headers=dict(self.headers))
-            answer = there.getresponse()
-            body = answer.read()
-            there.close()
-            self.send_response(answer.status)
-            for name, value in answer.getheaders():
-                if name.lower() not in ("date", "server", "connection", "transfer-encoding"):
-                    self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
-
-        do_HEAD = do_GET
-
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=listening.serve_forever).start()
-    state.address = f"http://127.0.0.1:{listening.server_port}"
-    yield state
-    listening.shutdown()
-    listening.server_close()
-
-
-def command(*words: str | Path, endpoint: str = NOBODY, before: str = "", **environment: str) -> Finished:
-    """The program in a process of its own, which finds no configuration of this machine's user.
-
-    Python runs ``before`` first.
-    """
-    script = f"{before}\nimport sys; from converter.cli import main; sys.exit(main())"
-    known = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "BACKFILL_"))}
-    given = {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "somebody",
-        "AWS_SECRET_ACCESS_KEY": SECRET,
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "AWS_MAX_ATTEMPTS": "1",
-        "BACKFILL_PROGRESS": "none",
-    }
-    words = (sys.executable, "-c", script, *words)
-    return subprocess.run(words, env=known | given | environment, capture_output=True, text=True)
-
-
-def told(finished: Finished) -> tuple[int, str]:
-    """Exit code, and the one line on standard error."""
-    assert 1 == finished.stderr.count("\n"), finished.stderr
-    assert SECRET not in finished.stderr
-    return finished.returncode, finished.stderr.strip()
 
 
 @pytest.fixture(scope="module")
@@ -389,21 +268,6 @@ def test_a_file_by_its_url(tmp_path: Path) -> None:
     run(str(local), expected, workers=1)
     assert 3 == command("convert", f"file://{local}", f"--out={found}", "--workers=2").returncode
     assert bundle(expected) == bundle(found)
-
-
-@pytest.mark.parametrize(
-    ("out", "how"),
-    [
-        ("s3://bucket/jobs.bundle", "aws s3 cp --recursive FOLDER s3://..."),
-        ("gs://bucket/jobs.bundle", "gcloud storage cp --recursive FOLDER gs://..."),
-        ("az://bucket/jobs.bundle", "with the storage's own tool"),
-    ],
-)
-def test_no_bundle_there(out: str, how: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        request_of("convert", ["jobs.json", f"--out={out}"])
-    expected = f"--out: a bundle is made in a folder: give one, and copy it when it is finished ({how}), not"
-    assert (2, expected) == (caught.value.exit_code, str(caught.value)[: len(expected)])
 
 
 def test_the_bundle_of_a_url_is_called_like_the_object() -> None:

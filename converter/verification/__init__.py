@@ -4,13 +4,13 @@ It trusts neither the code that wrote the bundle nor the bundle's own figures: e
 what must hold between lines, files and dumps is asked of a temporary database. So it takes no rule from the mapping.
 """
 
-from pathlib import Path
 from typing import Self
 
 from pydantic import BaseModel, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from converter.errors import BackfillError, UsageError
+from converter.place import place
 from converter.verification.dumps import compare_with_dumps
 from converter.verification.evidence import complete, evidence
 from converter.verification.files import check_files, read_manifest
@@ -23,7 +23,7 @@ __all__ = ["Findings", "VerifyRequest", "render", "verify"]
 
 
 class VerifyRequest(BaseModel, frozen=True, strict=True, extra="forbid"):
-    """One proof. ``bundle`` is a folder, ``dump`` names all that it was made from, in the same order.
+    """One proof. ``bundle`` is a folder or a URL, ``dump`` names all that it was made from, in the same order.
 
     ``fast`` looks at sizes and checksums only.
     """
@@ -49,11 +49,11 @@ class VerifyRequest(BaseModel, frozen=True, strict=True, extra="forbid"):
 
 def verify(request: VerifyRequest) -> Findings:
     """Proves the bundle. Raises ``BackfillError`` where there is none, ``DumpError`` where a dump can't be read."""
-    bundle = Path(request.bundle)
+    bundle = place(request.bundle)
     manifest = read_manifest(bundle)
     if request.dump and len(request.dump) != len(manifest.inputs):
         names = ", ".join(shown(given.name) for given in manifest.inputs)
-        raise UsageError(f"{bundle} was made from {names}: give --dump for each, in this order")
+        raise UsageError(f"{request.bundle} was made from {names}: give --dump for each, in this order")
     proof = Proof()
     try:
         check_files(bundle, manifest, proof)
@@ -70,5 +70,5 @@ def verify(request: VerifyRequest) -> Findings:
                 if request.dump:
                     compare_with_dumps(request.dump, manifest, database, proof)
     except OSError as error:
-        raise BackfillError(f"{error.filename or bundle} can't be read: {error.strerror or error}") from error
+        raise BackfillError(f"{error.filename or request.bundle} can't be read: {error.strerror or error}") from error
     return proof.findings(request.bundle)

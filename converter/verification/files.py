@@ -2,7 +2,8 @@
 
 import hashlib
 import re
-from pathlib import Path
+from io import TextIOWrapper
+from pathlib import PurePath
 from typing import Final
 
 from pydantic import ValidationError
@@ -19,6 +20,7 @@ from converter.layout import (
     part_name,
 )
 from converter.manifest import Manifest
+from converter.place import Place
 from converter.verification.findings import Proof, shown
 
 _ALWAYS: Final = (MANIFEST, "import.sh", "indexes.js", "README.md")
@@ -26,17 +28,20 @@ _ALWAYS: Final = (MANIFEST, "import.sh", "indexes.js", "README.md")
 _CHECKSUM_LINE: Final = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 
 
-def read_manifest(bundle: Path) -> Manifest:
+def read_manifest(bundle: Place) -> Manifest:
     """What the bundle says of itself. Raises ``BackfillError`` when ``bundle`` is none."""
-    path = bundle / MANIFEST
+    path = bundle.path(MANIFEST)
     try:
-        if not bundle.is_dir():
-            raise BackfillError(f"{bundle} is no folder: give the folder that convert made")
-        return Manifest.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        unfinished = any(bundle.glob("*.partial"))
-        way_out = "its conversion was interrupted, go on with convert --resume" if unfinished else "this is no bundle"
-        raise BackfillError(f"{path} is missing: {way_out}") from None
+        if MANIFEST not in (present := bundle.names()):
+            unfinished = any(name.endswith(".partial") for name in present)
+            way_out = (
+                "its conversion was interrupted, go on with convert --resume" if unfinished else "this is no bundle"
+            )
+            raise BackfillError(f"{path} is missing: {way_out}")
+        with bundle.open(MANIFEST) as file:
+            return Manifest.model_validate_json(file.read())
+    except (FileNotFoundError, NotADirectoryError):
+        raise BackfillError(f"{bundle.path('')} is no folder: give the folder that convert made") from None
     except OSError as error:
         raise BackfillError(f"{path} can't be read: {error.strerror or error}") from error
     except ValidationError as error:
@@ -45,7 +50,7 @@ def read_manifest(bundle: Path) -> Manifest:
         raise BackfillError(f"{path} is no manifest of novel-backfill ({what}): get the bundle again") from None
 
 
-def check_files(bundle: Path, manifest: Manifest, proof: Proof) -> None:
+def check_files(bundle: Place, manifest: Manifest, proof: Proof) -> None:
     """Every file that the manifest or SHA256SUMS name is there, and is what they say."""
     listed = _checksums(bundle, proof)
     for name in (*_data_files(manifest), *([REJECTS] if manifest.counts.rejected else [])):
@@ -54,13 +59,13 @@ def check_files(bundle: Path, manifest: Manifest, proof: Proof) -> None:
         proof.problem("checksums", CHECKSUMS, None, f"{shown(name)} is not in it")
     for name in sorted({*manifest.files, *listed}):
         _check_file(bundle, name, manifest, listed.get(name), proof)
-    for path in sorted(bundle.iterdir()):
-        if path.name.endswith(".partial"):
-            proof.warn(path.name, "left by a conversion that was interrupted, or is at work")
-        elif not is_of_bundle(path.name):
-            proof.warn(path.name, "not a file of the bundle")
-        elif path.name not in {*manifest.files, *_ALWAYS, *REPORTS, CHECKSUMS}:
-            proof.problem("files", path.name, None, "this bundle should have no such file")
+    for name in sorted(bundle.names()):
+        if name.endswith(".partial"):
+            proof.warn(name, "left by a conversion that was interrupted, or is at work")
+        elif not is_of_bundle(name):
+            proof.warn(name, "not a file of the bundle")
+        elif name not in {*manifest.files, *_ALWAYS, *REPORTS, CHECKSUMS}:
+            proof.problem("files", name, None, "this bundle should have no such file")
 
 
 def _data_files(manifest: Manifest) -> list[str]:
@@ -71,33 +76,32 @@ def _data_files(manifest: Manifest) -> list[str]:
     return [part_name(collection, number) for collection in DATA_FILES for number in range(most)]
 
 
-def _check_file(bundle: Path, name: str, manifest: Manifest, checksum: str | None, proof: Proof) -> None:
-    path = bundle / name
-    if Path(name).name != name:
+def _check_file(bundle: Place, name: str, manifest: Manifest, checksum: str | None, proof: Proof) -> None:
+    if PurePath(name).name != name:
         proof.problem("files", name, None, "outside the bundle")
         return
-    missing = "this is no file" if path.exists() else "the file is missing"
-    proof.expect(path.is_file(), "files", name, None, missing)
-    if not path.is_file():
+    size = bundle.size(name)
+    missing = "this is no file" if size is None and name in bundle.names() else "the file is missing"
+    proof.expect(size is not None, "files", name, None, missing)
+    if size is None:
         return
     entry = manifest.files.get(name)
-    with path.open("rb") as file:
+    with bundle.open(name) as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if checksum is not None:
         proof.expect(found == checksum, "checksums", name, None, f"the checksum is not the one in {CHECKSUMS}")
     if entry is not None:
-        size = path.stat().st_size
         proof.expect(size == entry.bytes, "checksums", name, None, f"{size:,} bytes, the manifest says {entry.bytes:,}")
         proof.expect(found == entry.sha256, "checksums", name, None, "the checksum is not the one in the manifest")
 
 
-def _checksums(bundle: Path, proof: Proof) -> dict[str, str]:
+def _checksums(bundle: Place, proof: Proof) -> dict[str, str]:
     """File name -> checksum, as SHA256SUMS has them."""
-    path = bundle / CHECKSUMS
-    proof.expect(path.is_file(), "files", CHECKSUMS, None, "the file is missing")
+    there = bundle.size(CHECKSUMS) is not None
+    proof.expect(there, "files", CHECKSUMS, None, "the file is missing")
     listed = {}
-    if path.is_file():
-        with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
+    if there:
+        with TextIOWrapper(bundle.open(CHECKSUMS), encoding="utf-8", errors="replace", newline="\n") as file:
             for number, line in enumerate(file, 1):
                 match = _CHECKSUM_LINE.fullmatch(line.rstrip("\n"))
                 if match:

@@ -3,7 +3,6 @@
 import sqlite3
 from collections.abc import Iterator
 from itertools import count
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 import bson
@@ -16,6 +15,7 @@ from converter import extjson
 from converter.layout import DATA_FILES, MANIFEST, REJECTS, data_files
 from converter.manifest import Manifest
 from converter.models.target import COLLECTIONS, violations
+from converter.place import Place
 from converter.verification import recount
 from converter.verification.evidence import EVENTS, JOBS, METADATA, METRICS, ONE_PER_JOB
 from converter.verification.findings import Proof, shown
@@ -36,7 +36,7 @@ _FACTS: Final = {
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
-def check_lines(bundle: Path, manifest: Manifest, evidence: sqlite3.Connection, proof: Proof) -> None:
+def check_lines(bundle: Place, manifest: Manifest, evidence: sqlite3.Connection, proof: Proof) -> None:
     """Check every line of the four files, and remember in ``evidence`` what is to be compared.
 
     Where a collection lies in parts, its lines are counted through all of them.
@@ -44,7 +44,7 @@ def check_lines(bundle: Path, manifest: Manifest, evidence: sqlite3.Connection, 
     for collection in COLLECTIONS:
         name = DATA_FILES[collection]
         parts = data_files(manifest.files)[collection] or [name]
-        for number, line in enumerate((line for part in parts for _, line in _lines(bundle / part)), 1):
+        for number, line in enumerate((line for part in parts for _, line in _lines(bundle, part)), 1):
             proof.lines[name] += 1
             document = _document(name, number, line, manifest.options.json_format, proof)
             if document is None:
@@ -59,11 +59,11 @@ def check_lines(bundle: Path, manifest: Manifest, evidence: sqlite3.Connection, 
             _remember(evidence, name, number, document, facts)
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+def _lines(bundle: Place, name: str) -> Iterator[tuple[int, bytes]]:
     """(number, line with its newline). Of a line beyond ``MAX_LINE`` only the beginning, which has none."""
-    if not path.is_file():
+    if bundle.size(name) is None:
         return
-    with path.open("rb") as file:
+    with bundle.open(name) as file:
         for number in count(1):
             line = file.readline(MAX_LINE)
             if not line:
@@ -176,10 +176,10 @@ class _Reject(BaseModel, frozen=True, strict=True, extra="forbid"):
     document: Any
 
 
-def check_rejects(bundle: Path, manifest: Manifest, evidence: sqlite3.Connection, proof: Proof) -> None:
+def check_rejects(bundle: Place, manifest: Manifest, evidence: sqlite3.Connection, proof: Proof) -> None:
     """Check every line of the rejects, and remember which documents of which dump they are."""
     names = {given.name for given in manifest.inputs} if len(manifest.inputs) > 1 else {None}
-    for number, line in _lines(bundle / REJECTS):
+    for number, line in _lines(bundle, REJECTS):
         proof.lines[REJECTS] += 1
         parsed = _object(REJECTS, number, line, proof)
         if parsed is None:

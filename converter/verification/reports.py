@@ -2,13 +2,13 @@
 
 import json
 from importlib import metadata
-from pathlib import Path
 from typing import Any, Final
 
 from jinja2 import TemplateError
 
 from converter.layout import REPORTS, data_files
 from converter.manifest import Manifest
+from converter.place import Place
 from converter.report.files import report_files
 from converter.verification.findings import Proof
 
@@ -24,14 +24,15 @@ _OF_ANOTHER_SHAPE: Final = (
 """What reading and wording a file raises that is JSON at best, but no report."""
 
 
-def check_reports(bundle: Path, manifest: Manifest, proof: Proof) -> None:
+def check_reports(bundle: Place, manifest: Manifest, proof: Proof) -> None:
     """``report.json`` says what the manifest says, and the others show what it says."""
     texts = {}
     for name in REPORTS:
-        path = bundle / name
-        proof.expect(path.is_file(), "files", name, None, "the file is missing")
-        if path.is_file():
-            texts[name] = path.read_bytes()
+        there = bundle.size(name) is not None
+        proof.expect(there, "files", name, None, "the file is missing")
+        if there:
+            with bundle.open(name) as file:
+                texts[name] = file.read()
     if "report.json" not in texts:
         return
     try:
