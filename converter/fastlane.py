@@ -53,6 +53,7 @@ def read(data: bytes) -> dict[str, Any] | None:
     ``data`` is what ``end_of_object`` found, so it is valid JSON. ``None`` when the fast lane can't vouch for it.
     """
     try:
+        check_utf8(data)
         texts, rest = _cut(data)
         if rest.count(_MARK_JSON) != len(texts) or _MARK_ESCAPED in rest:
             return None
@@ -77,7 +78,7 @@ def end_of_object(data: bytes, start: int) -> int | None:
 
 def is_utf8(data: bytes) -> bool:
     try:
-        _check_utf8(data)
+        check_utf8(data)
     except UnicodeDecodeError:
         return False
     return True
@@ -129,23 +130,23 @@ def _end_of_value(data: bytes, view: memoryview, start: int, last: bytes) -> int
 
 
 def text_of(raw: bytes) -> extjson.RawText | str:
-    """A text from its JSON, which is valid but may not be UTF-8; undecoded if it is long.
-
-    Raises ``UnicodeDecodeError``.
-    """
+    """A text from its JSON, which is valid UTF-8; undecoded if it is long."""
     if len(raw) <= _WORTHWHILE or _OTHER_ESCAPE.search(raw):
         text: str = msgspec.json.decode(raw, type=str)
         return text
-    _check_utf8(raw)
     return extjson.RawText(raw)
 
 
-def _check_utf8(data: bytes) -> None:
-    """Raises ``UnicodeDecodeError``."""
+def check_utf8(data: bytes) -> None:
+    """Raises ``UnicodeDecodeError``.
+
+    It is for a whole document: where a name stands twice in an object, no decoder looks into the text that it drops.
+    """
+    view = memoryview(data)
     at = len(data) if data.isascii() else 0
     while at < len(data):
-        piece = data[at : at + _UTF8_PIECE]
-        at += codecs.utf_8_decode(piece, "strict", at + len(piece) == len(data))[1]
+        end = at + _UTF8_PIECE
+        at += codecs.utf_8_decode(view[at:end], "strict", end >= len(data))[1]
 
 
 def _put_back(texts: list[extjson.RawText | str], document: dict[str, Any]) -> bool:

@@ -103,7 +103,9 @@ def read(data: bytes) -> Checked | None:
     subdocument is no value of BSON.
     """
     try:
-        job = _fields(_JOB.decode(data), legacy.Job)
+        decoded = _JOB.decode(data)
+        fastlane.check_utf8(data)
+        job = _fields(decoded, legacy.Job)
         del job["revision"]
         if job["outline"]:
             job["outline"] = [_fields(entry, legacy.OutlineEntry) for entry in job["outline"]]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from converter import typedlane
 from converter.documents import Framed
 from converter.dump import Dump
+from converter.errors import DumpError
 from converter.extjson import RawText
 from converter.mapping import Options
 from converter.models.checking import Checked
@@ -82,17 +83,29 @@ REFUSED = {
     "an error that is none": '"error":5',
     "a lone surrogate": r'"title":"\ud800"',
     "a lone surrogate in a chapter": rf'"chapters":[{{"content":"\ud800{LONG}"}}]',
+    "a lone surrogate in a text said twice": rf'"chapters":[{{"content":"\ud800{LONG}","content":"b"}}]',
+    "a lone surrogate in a short text said twice": r'"chapters":[{"content":"\udc00","content":null}]',
+    "a lone surrogate in a field said twice": r'"title":"\ud800","title":"b"',
+    "a lone surrogate in chapters said twice": rf'"chapters":[{{"content":"\udc00{LONG}"}}],"chapters":[]',
     "a Code where text belongs": '"metadata":{"storyBible":{"themes":[{"name":{"$code":"x"}}]}}',
     "deeper in the document than its field": '"analysis":{"a":' + "[" * 248 + "]" * 248 + "}",
     "too deep": '"analysis":{"a":' + "[" * 250 + "]" * 250 + "}",
     "too many digits for an exponent": '"analysis":{"a":1e99999999999999999999}',
     "far too deep": '"analysis":{"a":' + "[" * 5000 + "]" * 5000 + "}",
 }
+NOT_UTF8 = {
+    "a field": b'"title":"\xff"',
+    "a chapter": b'"chapters":[{"content":"' + b"x" * 600 + b'\xff"}]',
+    "a short text": b'"chapters":[{"content":"\xff"}]',
+    "what is dropped": b'"chapters":[{"_id":{"$oid":"\xff"}}]',
+    "a field said twice": b'"title":"\xff","title":"b"',
+    "a text said twice": b'"chapters":[{"content":"' + b"x" * 600 + b'\xff","content":"b"}]',
+    "a short text said twice": b'"chapters":[{"content":"\xe2\x80","content":null}]',
+    "chapters said twice": b'"chapters":[{"content":"' + b"x" * 600 + b'\xed\xa0\x80"}],"chapters":[]',
+    "an outline said twice": b'"outline":[{"title":"\xc0\x80"}],"outline":null',
+    "a text that is an object, said twice": b'"chapters":[{"content":{"\xff":1},"content":"b"}]',
+}
 BROKEN = {
-    "no UTF-8": b'{"title":"\xff"}',
-    "no UTF-8 in a chapter": b'{"chapters":[{"content":"' + b"x" * 600 + b'\xff"}]}',
-    "no UTF-8 in a short text": b'{"chapters":[{"content":"\xff"}]}',
-    "no UTF-8 in what is dropped": b'{"chapters":[{"_id":{"$oid":"\xff"}}]}',
     "no JSON": b'{"title":}',
     "no object": b"[]",
     "two objects": b"{}{}",
@@ -119,6 +132,16 @@ def by(reader: Any, data: bytes, path: pathlib.Path) -> object:
     return result.identities, result.blocks, result.counted
 
 
+def end_by(reader: Any, data: bytes, path: pathlib.Path) -> str:
+    """What ends a run behind an empty job."""
+    path.write_bytes(b"[{},%s]" % data)
+    with Dump.open(str(path), reader=reader) as dump:
+        outcomes = (outcome(0, document, TASK) for document in dump.frames())
+        with pytest.raises(DumpError) as ended:
+            list(outcomes)
+    return str(ended.value)
+
+
 @pytest.mark.parametrize("name", TAKEN | IDS)
 def test_what_the_lane_takes(name: str, tmp_path: pathlib.Path) -> None:
     data = job(TAKEN[name]) if name in TAKEN else IDS[name]
@@ -138,6 +161,17 @@ def test_what_the_lane_refuses(name: str, tmp_path: pathlib.Path) -> None:
 @pytest.mark.parametrize("name", BROKEN)
 def test_what_is_broken_is_refused(name: str) -> None:
     assert None is typedlane.read(BROKEN[name])
+
+
+@pytest.mark.parametrize("name", NOT_UTF8)
+def test_what_is_no_utf8_ends_both_readers_at_the_same_place(name: str, tmp_path: pathlib.Path) -> None:
+    # The message shows what follows: with the premise that is within the document, whoever reads it.
+    data = job("x")[:-2] + NOT_UTF8[name] + b',"premise":"' + b"x" * 100 + b'"}'
+
+    assert None is typedlane.read(data)
+    expected = end_by("ijson", data, tmp_path / "dump")
+    assert "this is not UTF-8" in expected
+    assert expected == end_by("auto", data, tmp_path / "dump")
 
 
 def test_long_texts_stay_as_they_stand() -> None:

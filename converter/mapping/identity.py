@@ -32,8 +32,7 @@ def id_maker(*parts: str) -> Callable[..., ObjectId]:
     def made(milliseconds: int, *parts: str) -> ObjectId:
         content = common.copy()
         # What is kept for the next jobs must be short: an entry's own id may be of any length.
-        told = _told_again if max(map(len, parts), default=0) <= _SHORT else _told
-        content.update(told(parts))
+        content.update(_told_again(parts) if len("".join(parts)) <= _SHORT else _told(parts))
         return ObjectId((milliseconds // 1000 % 2**32).to_bytes(4, "big") + content.digest())
 
     return made

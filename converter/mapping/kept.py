@@ -17,6 +17,8 @@ _NUL: Final = "\0"
 _DOT: Final = "\uff0e"
 _DOLLAR: Final = "\uff04"
 
+_HOLDERS: Final = (dict, list, tuple, DBRef)
+
 
 INFERRED: Final = frozenset({"timestampInferred"})
 """The field of ours that marks an inferred time."""
@@ -56,23 +58,20 @@ def keep(value: Any, repairs: Repairs, level: int = 1) -> Any:
 
     Raises ``NestedTooDeep`` beyond ``MAX_NESTING`` levels.
     """
-    if value is None or value is True or value is False:
-        return value
-    if type(value) is str and value.isascii():
-        return value
-    if isinstance(value, Code):
-        # Made anew of a plain text: made of a Code it would have that one's scope too, unmended.
-        text = keep(str(value), repairs)
-        return Code(text, None if value.scope is None else keep(value.scope, repairs, level))
-    if isinstance(value, str):
+    kind = type(value)
+    # Texts and what else is plain come ahead of all that is rare.
+    if kind is str:
         text = without_surrogates(value)
         if text is not value:
             repairs.count("lone-surrogate")
         return text
-    if isinstance(value, dict | list | tuple | DBRef):
+    if value is None or kind is bool or (kind is float and math.isfinite(value)):
+        return value
+    if isinstance(value, _HOLDERS):
         if level > MAX_NESTING:
             raise NestedTooDeep
-        repairs.nesting = max(repairs.nesting, level)
+        if level > repairs.nesting:
+            repairs.nesting = level
         if isinstance(value, dict):
             return keep_entries(value, repairs, level)
         if isinstance(value, DBRef):
@@ -83,6 +82,10 @@ def keep(value: Any, repairs: Repairs, level: int = 1) -> Any:
         if kept is not value:
             repairs.count("number-out-of-range")
         return kept
+    if isinstance(value, Code):
+        # Made anew of a plain text: made of a Code it would have that one's scope too, unmended.
+        text = keep(str(value), repairs)
+        return Code(text, None if value.scope is None else keep(value.scope, repairs, level))
     if isinstance(value, float) and not math.isfinite(value):
         return Double(value)
     return value
