@@ -184,7 +184,7 @@ COMMANDS = {
         argument="dumps",
         options={
             "out": ("DIR", "folder of the bundle, or its URL (default: dumps/<dump's name>.bundle)"),
-            "work": ("DIR", "folder in which a bundle for a URL is made (default: dumps/<the bundle's name>.partial)"),
+            "work": ("DIR", "folder in which a bundle for a URL is made (default: dumps/<its URL>.partial)"),
             "dry_run": ("", "read, map and check everything, write nothing"),
             "resume": ("", "go on where an interrupted run stopped"),
             "overwrite": ("", "replace a bundle, or what an interrupted run left"),

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 
 from converter.errors import masked
 from converter.progress import Mode
-from converter.storage import is_url, name
+from converter.storage import is_url
 
 _STORAGES = ("s3://", "gs://")
 
@@ -75,7 +75,7 @@ class ConvertRequest(BaseModel, frozen=True, strict=True, extra="forbid"):
         """Where the bundle is made, and what ``resume`` needs is kept."""
         if not is_url(self.out):
             return Path(self.out)
-        return Path(self.work or PurePath("dumps", f"{name(self.out.rstrip('/'))}.partial"))
+        return Path(self.work or PurePath("dumps", re.sub("[:/]+", "-", self.out.rstrip("/")) + ".partial"))
 
     def streams(self) -> list[str]:
         """The dumps that can be read only once."""
@@ -98,10 +98,10 @@ class ConvertRequest(BaseModel, frozen=True, strict=True, extra="forbid"):
     def command(self, switch: Literal["--resume", "--overwrite"]) -> str:
         """The command line that goes on with this run, or does it from the beginning; ready for a shell."""
         words = ["novel-backfill", "convert", *self.dumps, f"--out={self.out}", switch]
-        for field, option in ConvertRequest.model_fields.items():
-            value = getattr(self, field)
-            if field not in ("dumps", "out", "dry_run", "resume", "overwrite") and value != option.default:
-                words.append(f"--{field.replace('_', '-')}={value}")
+        for name, option in ConvertRequest.model_fields.items():
+            value = getattr(self, name)
+            if name not in ("dumps", "out", "dry_run", "resume", "overwrite") and value != option.default:
+                words.append(f"--{name.replace('_', '-')}={value}")
         return masked(shlex.join(words))
 
 

@@ -233,8 +233,8 @@ def test_what_makes_no_sense(words: list[str], expected: str) -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--out=s3://bucket/2026/jobs.bundle/"], "dumps/jobs.bundle.partial"),
-        (["--out=s3://bucket"], "dumps/bucket.partial"),
+        (["--out=s3://bucket/2026/jobs.bundle/"], "dumps/s3-bucket-2026-jobs.bundle.partial"),
+        (["--out=s3://bucket"], "dumps/s3-bucket.partial"),
         (["--out=gs://bucket/jobs.bundle", "--work=/large/disk"], "/large/disk"),
         (["--out=folder"], "folder"),
         ([], "dumps/jobs.bundle"),
