@@ -25,6 +25,7 @@ OURS = {
     "null transform": NULL,
     "`convert --workers=1`": [*CONVERT, "--workers=1"],
     "`convert --workers=2`": [*CONVERT, "--workers=2"],
+    "`convert --workers=2 --parts`": [*CONVERT, "--workers=2", "--parts"],
     # As durable as a bundle, and no sharing of blocks where the file system can do that.
     "`cp` and `sync`": ["sh", "-c", 'cp --reflink=never "$0" "$1" && sync "$1"', "{dump}", "{out}/copy"],
 }

@@ -45,6 +45,8 @@ class ConvertRequest(BaseModel, frozen=True, strict=True, extra="forbid"):
     def _place(cls, value: str) -> str:
         if is_url(value) and not value.startswith(_STORAGES):
             raise ValueError("a bundle is made in a folder, or at s3://bucket/... or gs://bucket/...")
+        if is_url(value) and "@" in value.split("/")[2]:
+            raise ValueError("credentials belong into the environment, where the storage's own tools look for them")
         if is_url(value) and re.search(r"[*?#\[\]]", value):
             raise ValueError("in a URL *, ?, #, [ and ] mean something else: give the bundle another name")
         return value

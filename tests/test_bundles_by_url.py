@@ -221,6 +221,10 @@ def test_it_is_loaded_from_a_folder() -> None:
             ["--out=s3://bucket/a*"],
             "--out: in a URL *, ?, #, [ and ] mean something else: give the bundle another name",
         ),
+        (
+            ["--out=s3://me:pw@bucket/a"],
+            "--out: credentials belong into the environment, where the storage's own tools",
+        ),
         (["--out=a", "--work=b"], "--work is where a bundle for a URL is made, and --out is a folder: give only --out"),
     ],
 )
