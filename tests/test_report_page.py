@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from converter.report import report_json
+from converter.report.figures import COST_BOUNDS, TOKEN_BOUNDS
 from converter.report.html import (
     STAGE_WORDS,
     bound,
@@ -30,7 +31,7 @@ from converter.report.html import (
     tick,
 )
 from converter.report.plots import columns, lengths
-from converter.report.tally import COST_BOUNDS, TOKEN_BOUNDS, Tally
+from converter.report.tally import Tally
 from tests.jobs import alert, chapter, job
 from tests.test_report import FACTS, some
 from tests.test_tally import tallied

@@ -16,19 +16,9 @@ from hypothesis import strategies as st
 from converter import contracts
 from converter.extjson import RawText
 from converter.mapping import Rejected, map_job
+from converter.report.figures import COST_BOUNDS, EXAMPLES, LARGEST, UNIT, Deltas, Sizes, bucket_bounds, rounded
 from converter.report.parity import QUANTITIES, legacy_quantities, written_quantities
-from converter.report.tally import (
-    COST_BOUNDS,
-    EXAMPLES,
-    LARGEST,
-    UNIT,
-    Deltas,
-    Sizes,
-    Tally,
-    bucket_bounds,
-    counted,
-    rounded,
-)
+from converter.report.tally import Tally, counted
 from tests import jobs
 from tests.jobs import Document, alert, chapter, job
 

@@ -11,19 +11,18 @@ from converter.contracts import MAX_BYTES
 from converter.extjson import INT64_MAX
 from converter.models.target import COLLECTIONS
 from converter.repairs import NAMES
-from converter.report.parity import QUANTITIES
-from converter.report.tally import (
+from converter.report.figures import (
     COST_BOUNDS,
-    LONG_LIST,
     TOKEN_BOUNDS,
     UNIT,
     Cases,
     Deltas,
     Sizes,
-    Tally,
     bucket_bounds,
     rounded,
 )
+from converter.report.parity import QUANTITIES
+from converter.report.tally import LONG_LIST, Tally
 from converter.stages import STAGES, Stage
 
 
