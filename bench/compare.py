@@ -20,9 +20,11 @@ HERE = Path(__file__).parent
 PYTHON = sys.executable
 
 NULL = [PYTHON, f"{HERE}/null_transform.py", "{dump}", "{out}/null.ndjson"]
+TWICE = ["sh", "-c", '"$0" "$1" "$2" "$3" & "$0" "$1" "$2" "$3.too"; wait', *NULL]
 CONVERT = [PYTHON, "-m", "converter", "convert", "{dump}", "--out={out}/bundle", "--progress=none"]
 OURS = {
     "null transform": NULL,
+    "two null transforms at once": TWICE,
     "`convert --workers=1`": [*CONVERT, "--workers=1"],
     "`convert --workers=2`": [*CONVERT, "--workers=2"],
     "`convert --workers=2 --parts`": [*CONVERT, "--workers=2", "--parts"],
