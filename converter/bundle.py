@@ -135,17 +135,13 @@ class Bundle:
     def refuse_dumps(self, dumps: Iterable[str]) -> None:
         """Raises ``OutputExists`` when the bundle would replace or remove the very dump that it is made from."""
         for dump in dumps:
-            name = storage.name(dump)
+            path = dump if storage.is_url(dump) else str(Path(dump).resolve())
+            folder, _, name = path.rpartition("/")
             taken = is_of_bundle(name) or name in (AT_WORK, *unfinished_files({name}))
-            if dump != "-" and taken and self._holds(dump, name):
+            if dump != "-" and taken and folder in (self.out.rstrip("/"), str(self.folder.resolve())):
                 raise OutputExists(
                     f"{dump} would be lost, because the bundle in {self.out} needs its name: choose another --out"
                 )
-
-    def _holds(self, dump: str, name: str) -> bool:
-        if storage.is_url(dump):
-            return dump == self.place.path(name)
-        return Path(dump).resolve().parent == self.folder.resolve()
 
     def clear(self) -> None:
         """Removes what an earlier run left unfinished. A finished bundle stays until the new one is complete."""
