@@ -168,8 +168,11 @@ def test_a_dump_is_never_replaced_by_its_own_bundle(dump: str, tmp_path: Path, n
     out.mkdir()
     shutil.copy(dump, out / name)
     before = contents(out)
-    with pytest.raises(OutputExists, match=rf"{name} would be lost, because the bundle in .* needs its name"):
-        run(str(out / name), out, **{option: True})
+    link = tmp_path / "link"
+    link.symlink_to(out / name)
+    for path in (out / name, link):
+        with pytest.raises(OutputExists, match=rf"{path} would be lost, because the bundle in .* needs its name"):
+            run(str(path), out, **{option: True})
     assert before == contents(out)
 
 
