@@ -134,7 +134,8 @@ def _number(value: object) -> int | float | None:
     if isinstance(value, int):
         return int(value) if not isinstance(value, bool) and -INT64_MAX - 1 <= value <= INT64_MAX else None
     if isinstance(value, Decimal128):
-        value = float(value.to_decimal())
+        exact = value.to_decimal()
+        value = float(exact) if exact.is_finite() else None  # a signalling NaN can't be made a float
     elif type(value) is str and _NUMBER.fullmatch(value.strip()):
         value = float(value)
     return value if isinstance(value, float) and math.isfinite(value) else None
