@@ -3,7 +3,7 @@
 Nothing is invented in silence: every default, coercion, repair and inference is counted under one of these names.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import count
 from typing import Any, Final
 
@@ -67,6 +67,25 @@ NAMES: Final[dict[str, str]] = {
     "enhancement-id-made": "an enhancement without id got one made from its content",
     "enhancement-time-inferred": "an enhancement without a time got one",
 }
+
+
+class Names:
+    """The names in one object: those that meet get ``~2``, ``~3``."""
+
+    def __init__(self, taken: Iterable[str]) -> None:
+        self._taken = set(taken)
+        self._ordinals: dict[str, int] = {}
+        """The last ordinal of each name: to look for it from the start would take ever longer."""
+
+    def free(self, wanted: str) -> str:
+        """The name that is wanted, or the next one that is free; it is taken from now on."""
+        name, ordinal = wanted, self._ordinals.get(wanted, 1)
+        while name in self._taken:
+            ordinal += 1
+            name = f"{wanted}~{ordinal}"
+        self._ordinals[wanted] = ordinal
+        self._taken.add(name)
+        return name
 
 
 class Repairs:

@@ -1,5 +1,6 @@
 """Mapping rules "novel_job_metadata"."""
 
+from itertools import product
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ from bson import ObjectId
 
 from converter.mapping.kept import safe_items, safe_key
 from converter.mapping.metadata import title
-from converter.repairs import Repairs
+from converter.repairs import Names, Repairs
 from tests.jobs import CREATED_ISO, MINUTE, Document, alert, date, job, legacy, metadata, repairs
 
 START = {"phaseStartTimes": {"premise_analysis": date(MINUTE)}}
@@ -51,6 +52,15 @@ def test_keys_that_meet_get_a_number(keys: list[str], expected: list[str], renam
     assert expected == [safe for safe, _, _ in items]
     assert sorted(keys) == [true for _, true, _ in items] == [value for _, _, value in items]
     assert renamed == counted.counts.get("key-renamed", 0)
+
+
+def test_many_keys_that_meet_all_get_a_name_of_their_own() -> None:
+    names = Names(["a", "a~7"])
+    found = [names.free("a") for _ in range(4000)]
+
+    assert ["a~2", "a~6", "a~8", "a~4002"] == [found[0], found[4], found[5], found[-1]]
+    keys = ["".join(key) for key in product(".．", repeat=12)]
+    assert len(keys) == len({safe for safe, _, _ in safe_items(dict.fromkeys(keys), Repairs())})
 
 
 def bible(**fields: Any) -> Document:

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from converter.extjson import NestedTooDeep, without_surrogates
 from converter.models.legacy import MAX_NESTING, Job, Location, is_time, path
-from converter.repairs import Repairs
+from converter.repairs import Names, Repairs
 from converter.times import milliseconds
 
 MANY_ERRORS: Final = 20_000
@@ -93,13 +93,13 @@ def _copy(value: Any, repairs: Repairs, level: int = 1) -> Any:
     if isinstance(value, list):
         return [_copy(held, repairs, level + 1) for held in value]
     copied = {}
+    names = None
     for key in sorted(value):
-        stem = sound = without_surrogates(key)
-        if sound != key:
+        sound = without_surrogates(key)
+        if sound is not key:
             repairs.count("key-renamed")
-            ordinal = 2
-            while sound in copied or sound in value:
-                sound, ordinal = f"{stem}~{ordinal}", ordinal + 1
+            names = names or Names(value)
+            sound = names.free(sound)
         copied[sound] = _copy(value[key], repairs, level + 1)
     return copied
 
