@@ -79,11 +79,13 @@ class Names:
 
     def free(self, wanted: str) -> str:
         """The name that is wanted, or the next one that is free; it is taken from now on."""
-        name, ordinal = wanted, self._ordinals.get(wanted, 1)
-        while name in self._taken:
-            ordinal += 1
-            name = f"{wanted}~{ordinal}"
-        self._ordinals[wanted] = ordinal
+        name = wanted
+        if name in self._taken:
+            ordinal = self._ordinals.get(wanted, 1)
+            while name in self._taken:
+                ordinal += 1
+                name = f"{wanted}~{ordinal}"
+            self._ordinals[wanted] = ordinal
         self._taken.add(name)
         return name
 

@@ -7,7 +7,8 @@ import pytest
 from bson import Code, DatetimeMS, Decimal128, Int64
 
 from converter.extjson import Double, NestedTooDeep, RawText
-from converter.models.checking import MANY_ERRORS, check
+from converter.models import checking
+from converter.models.checking import MANY, check
 from converter.models.legacy import LAST_TIME, MAX_NESTING, generation
 from converter.repairs import NAMES, Repairs
 from converter.times import FIRST_MILLISECOND, LAST_MILLISECOND
@@ -248,13 +249,53 @@ def test_two_places_with_one_path_are_both_kept() -> None:
     assert {"a.b": "a", "a.b~2": "b", "a.b~3": "c"} == repairs.misplaced
 
 
-def test_a_field_with_too_many_errors_is_moved_aside_whole() -> None:
+MANY_WRONG: list[tuple[Document, Document]] = [
+    # Values that can be read, in a long array.
+    (
+        {"metadata": {"storyBible": {"timeline": [{"timestamp": "2025-07-19T03:04:05.42Z"}] * 50}}},
+        {"metadata": {"storyBible": {"timeline": [{"timestamp": date()}] * 50}}},
+    ),
+    # Wrong elements among sound ones, in arrays within an array; and a field beside them.
+    (
+        {"title": 7, "outline": [{"keyEvents": ["a", 1, "b", 2]}, 3, {"keyEvents": [4, "c"] * 20}] * 2, "genre": "g"},
+        {"outline": [{"keyEvents": ["a", "b"]}, {"keyEvents": ["c"] * 20}] * 2, "genre": "g"},
+    ),
+    # A map.
+    (
+        {"metadata": {"phaseStartTimes": {f"phase {number}": number or "soon" for number in range(40)}}},
+        {"metadata": {"phaseStartTimes": {f"phase {number}": DatetimeMS(number) for number in range(1, 40)}}},
+    ),
+    # Nearly all of them in one of many.
+    (
+        {"chapters": [{"title": "sound"}] * 30 + [{"cost": "0.5", "tokensUsed": "7", "attempts": [], "title": 1}] * 4},
+        {"chapters": [{"title": "sound"}] * 30 + [{"cost": 0.5, "tokensUsed": 7}] * 4},
+    ),
+    ({"outline": [7] * 50, "chapters": ["x", {"title": "one"}]}, {"outline": [], "chapters": [{"title": "one"}]}),
+    ({"title": "\ud800", "genre": "\ud800", "progress": []}, {"title": "\ufffd", "genre": "\ufffd"}),
+]
+
+
+@pytest.mark.parametrize(("document", "expected"), MANY_WRONG, ids=range(len(MANY_WRONG)))
+def test_a_part_with_too_many_errors_is_mended_in_smaller_parts(
+    document: Document, expected: Document, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each error takes a kilobyte to be told, and one document may hold millions."""
+    at_once, in_parts = Repairs(), Repairs()
+    assert expected == check(document, at_once)
+    monkeypatch.setattr(checking, "MANY", 2)
+    assert expected == check(document, in_parts)
+
+    assert list(at_once.misplaced.items()) == list(in_parts.misplaced.items())
+    assert at_once.counts == in_parts.counts
+    for where in ("outline", "outline.0.keyEvents", "outline.2.keyEvents", "chapters"):
+        first, second = at_once.positions(where), in_parts.positions(where)
+        assert [next(first) for _ in range(9)] == [next(second) for _ in range(9)]
+
+
+def test_more_errors_than_are_told_at_once() -> None:
     repairs = Repairs()
-    found = check(
-        {"title": 7, "genre": "mystery", "outline": [7] * (MANY_ERRORS + 1), "chapters": ["x", {"title": "one"}]},
-        repairs,
-    )
-    assert {"genre": "mystery", "chapters": [{"title": "one"}]} == found
-    assert {"title": 7, "outline": [7] * (MANY_ERRORS + 1), "chapters.0": "x"} == repairs.misplaced
-    assert {"misplaced": 3} == repairs.counts
+    found = check({"outline": [{"wordTarget": "7"}, 7] * MANY}, repairs)
+
+    assert {"outline": [{"wordTarget": 7}] * MANY} == found
+    assert {"misplaced": MANY, "number-from-string": MANY} == repairs.counts
+    assert {f"outline.{2 * number + 1}": 7 for number in range(MANY)} == repairs.misplaced
