@@ -13,6 +13,7 @@ NAMES: Final[dict[str, str]] = {
     "text-not-utf8": "bytes that are not UTF-8 became U+FFFD",
     "number-from-string": "a number had been written as text",
     "number-from-decimal": "a Decimal128 became a plain number",
+    "number-rounded": "a number has more digits than a double holds, so misplaced has it as it was too",
     "date-from-string": "a date had been written as text",
     "date-from-number": "a date had been written as a bare number of milliseconds",
     "boolean-from-string": "true or false had been written as text",
@@ -109,11 +110,19 @@ class Repairs:
 
     def misplace(self, path: str, value: Any) -> None:
         """Move a value of the wrong shape aside, under its dotted path in the legacy document."""
+        self._lay_aside(path, value)
+        self.count("misplaced")
+
+    def keep_original(self, path: str, value: Any) -> None:
+        """Keep beside the misplaced ones the value from which a number was read, with a loss of digits."""
+        self._lay_aside(path, value)
+        self.count("number-rounded")
+
+    def _lay_aside(self, path: str, value: Any) -> None:
         free, ordinal = path, 2
         while free in self.misplaced:  # a dot may be part of a key, so two places can have one path
             free, ordinal = f"{path}~{ordinal}", ordinal + 1
         self.misplaced[free] = value
-        self.count("misplaced")
 
     def leave_gap(self, path: str, position: int) -> None:
         """Record that the element at ``position`` was taken out of the array at ``path``."""

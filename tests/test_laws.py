@@ -132,13 +132,14 @@ def forms(leaf: object) -> list[Token]:
         found += moment(int(leaf))
     elif isinstance(leaf, Decimal128):
         number = leaf.to_decimal()
-        found += [("number", float(number))] if number.is_finite() else []
+        found += [("number", float(number)), ("number", int(number))] if number.is_finite() else []
     elif isinstance(leaf, str):
         text = leaf.strip()
         if text.lower() in ("true", "false"):
             found.append(("boolean", text.lower() == "true"))
         try:
             found.append(("number", float(text)))
+            found += [("number", int(text))] if text.lstrip("+-").isdecimal() else []
         except ValueError:
             pass
         else:

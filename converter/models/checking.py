@@ -4,15 +4,15 @@ A job that has it already passes in one sweep of pydantic; the errors of any oth
 to move aside, so that the mapping never meets a value of the wrong type.
 """
 
-import math
 import re
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Any, Final, cast
 
 from bson import DatetimeMS, Decimal128
 from pydantic import TypeAdapter, ValidationError
 
-from converter.extjson import NestedTooDeep, without_surrogates
+from converter.extjson import INT64_MAX, NestedTooDeep, without_surrogates
 from converter.models.legacy import MAX_NESTING, Job, Location, is_time, path
 from converter.repairs import Names, Repairs
 from converter.times import milliseconds
@@ -117,6 +117,8 @@ class _Mending:
         read = _READERS[problem](value, repairs) if problem in _READERS else None
         if read is not None:
             holder[last] = read
+            if isinstance(read, float) and Decimal(repr(read)) != _decimal(value):
+                repairs.keep_original(path(place), value)
             return
         repairs.misplace(path(place), value)
         if isinstance(holder, list):
@@ -156,24 +158,31 @@ def _order(step: int | str) -> tuple[int, str]:
     return (step, "") if isinstance(step, int) else (0, step)
 
 
-_INTEGER: Final = re.compile(r"[+-]?[0-9]{1,15}")
-_FRACTION: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
+_DIGITS: Final = re.compile(r"[+-]?[0-9]{1,15}")
+_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
+
+
+def _decimal(value: object) -> Decimal | None:
+    """Just what a Decimal128 or a text says, ``None`` if that is no number."""
+    if isinstance(value, Decimal128):
+        exact = value.to_decimal()
+        return exact if exact.is_finite() else None
+    return Decimal(value.strip()) if type(value) is str and _NUMBER.fullmatch(value.strip()) else None
 
 
 def _read_number(value: object, repairs: Repairs) -> object:
-    if isinstance(value, Decimal128):
-        exact = value.to_decimal()
-        number = float(exact) if exact.is_finite() else math.nan
-        name = "number-from-decimal"
-    elif type(value) is str and _FRACTION.fullmatch(value.strip()):
-        text = value.strip()
-        number = int(text) if _INTEGER.fullmatch(text) else float(text)
-        name = "number-from-string"
-    else:
+    exact = _decimal(value)
+    if exact is None:
         return None
-    if number - number != 0:  # NaN and the infinities
+    number: int | float = float(exact)
+    if number - number != 0:  # it passes the largest double
         return None
-    repairs.count(name)
+    in_text = type(value) is str
+    spelt_as_integer = in_text and str(value).strip().lstrip("+-").isdecimal()
+    # An integer is also what has more digits than a double holds, but no fraction.
+    if (spelt_as_integer or number != exact) and -INT64_MAX - 1 <= exact <= INT64_MAX and exact == int(exact):
+        number = int(exact)
+    repairs.count("number-from-string" if in_text else "number-from-decimal")
     return number
 
 
@@ -184,7 +193,7 @@ def _read_time(value: object, repairs: Repairs) -> object:
     name = "date-from-string"
     if type(value) is str:
         text = value.strip()
-        stamp = milliseconds(text) if _DATE.match(text) else int(text) if _INTEGER.fullmatch(text) else None
+        stamp = milliseconds(text) if _DATE.match(text) else int(text) if _DIGITS.fullmatch(text) else None
     elif isinstance(value, int | float) and not isinstance(value, bool) and value == value // 1:
         stamp = int(value)
         name = "date-from-number"
