@@ -16,7 +16,7 @@ from typing import Any
 
 import bson
 import pytest
-from bson import DatetimeMS, DBRef, Decimal128, Int64, ObjectId
+from bson import Code, DatetimeMS, DBRef, Decimal128, Int64, ObjectId, Regex
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -271,6 +271,30 @@ def test_bson_dates_of_any_year_and_text_that_is_not_utf_8(write: Callable[[byte
         (document.value, document.not_utf8) for document in documents if isinstance(document, RawDocument)
     ]
     assert error is None
+
+
+def test_names_that_differ_only_in_what_is_not_utf_8_stay_apart(write: Callable[[bytes], str]) -> None:
+    texts = {"text": "xA", "regex": Regex("A", 2), "code": Code("A"), "list": ["A", 1, None]}
+    references = {"own": DBRef("A", {"A": 1, "B": 2}, "A"), "bare": DBRef("B", 1)}
+    document = {"kA": 1, "kB": 2, "k\ufffd~2": 3, "scope": Code("f", {"A": 1, "B": {"yA": "B"}})}
+    expected = {
+        "k\ufffd": 2,
+        "k\ufffd~2": 3,
+        "k\ufffd~3": 1,
+        "scope": Code("f", {"\ufffd~2": 1, "\ufffd": {"y\ufffd": "\ufffd"}}),
+        "text": "x\ufffd",
+        "regex": Regex("\ufffd", 2),
+        "code": Code("\ufffd"),
+        "list": ["\ufffd", 1, None],
+        "own": DBRef("\ufffd", {"\ufffd~2": 1, "\ufffd": 2}, "\ufffd"),
+        "bare": DBRef("\ufffd", 1),
+    }
+    data = bson.encode(document | texts | references).replace(b"A", b"\xff").replace(b"B", b"\xfe")
+    documents, error = read(write(data))
+    assert ([expected], None) == (values(documents), error)
+    (only,) = documents
+    assert isinstance(only, RawDocument)
+    assert 15 == only.not_utf8
 
 
 def test_a_reference_with_other_fields_is_an_object_in_every_dialect(write: Callable[[bytes], str]) -> None:
