@@ -18,7 +18,7 @@ NAMES: Final[dict[str, str]] = {
     "date-from-number": "a date had been written as a bare number of milliseconds",
     "boolean-from-string": "true or false had been written as text",
     "misplaced": "a value of the wrong type was moved to context.metadata.legacy.misplaced",
-    "key-renamed": "a key with a dot, a leading dollar sign or NUL was respelt",
+    "key-renamed": "a key that was empty, or had a dot, a leading dollar sign, NUL or a lone surrogate, was respelt",
     "number-out-of-range": "an integer beyond a Long became a Decimal128, or text",
     # Identity and times of the job.
     "id-from-string": "a 24-hex string became the ObjectId that it spells",
