@@ -9,7 +9,7 @@ from bson import Code, DatetimeMS, Decimal128, Int64
 from converter.extjson import Double, NestedTooDeep, RawText
 from converter.models import checking
 from converter.models.checking import MANY, check
-from converter.models.legacy import LAST_TIME, MAX_NESTING, generation
+from converter.models.legacy import MAX_NESTING, generation
 from converter.repairs import NAMES, Repairs
 from converter.times import FIRST_MILLISECOND, LAST_MILLISECOND
 from tests.jobs import CREATED, Document, chapter, date
@@ -80,7 +80,8 @@ def test_a_number(value: object, expected: object, repair: str | None) -> None:
     [
         (date(), date(), None),
         (DatetimeMS(FIRST_MILLISECOND), DatetimeMS(FIRST_MILLISECOND), None),
-        (DatetimeMS(LAST_TIME), DatetimeMS(LAST_TIME), None),
+        (DatetimeMS(LAST_MILLISECOND), DatetimeMS(LAST_MILLISECOND), None),
+        ("9999-12-31T23:59:59.999Z", DatetimeMS(LAST_MILLISECOND), "date-from-string"),
         (None, None, None),
         ("2025-07-19T03:04:05.42Z", date(), "date-from-string"),
         (" 2025-07-19T05:04:05.420+02:00 ", date(), "date-from-string"),
@@ -93,9 +94,9 @@ def test_a_number(value: object, expected: object, repair: str | None) -> None:
         (CREATED + 0.5, MISPLACED, "misplaced"),
         (Code("2025-07-19", {"n": 1}), MISPLACED, "misplaced"),
         (DatetimeMS(FIRST_MILLISECOND - 1), MISPLACED, "misplaced"),
-        (DatetimeMS(LAST_TIME + 1), MISPLACED, "misplaced"),
         (DatetimeMS(LAST_MILLISECOND + 1), MISPLACED, "misplaced"),
-        (LAST_TIME + 1, MISPLACED, "misplaced"),
+        (LAST_MILLISECOND, DatetimeMS(LAST_MILLISECOND), "date-from-number"),
+        (LAST_MILLISECOND + 1, MISPLACED, "misplaced"),
         ("2025-13-01", MISPLACED, "misplaced"),
         ("Sat Jul 19 2025", MISPLACED, "misplaced"),
         ("", MISPLACED, "misplaced"),

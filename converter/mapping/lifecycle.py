@@ -9,6 +9,7 @@ from bson import DatetimeMS, ObjectId
 from converter.extjson import NestedTooDeep
 from converter.models.legacy import MAX_NESTING, Job, is_time
 from converter.repairs import Repairs
+from converter.times import LAST_MILLISECOND
 
 Status = Literal["queued", "running", "completed", "failed"]
 
@@ -21,6 +22,10 @@ STATUS: Final[dict[str, Status]] = {
     "writing": "running",
     "recovering": "running",
 }
+
+
+NEVER: Final = LAST_MILLISECOND + 1 - 365 * 24 * 60 * 60 * 1000
+"""The start of the year 9999, which people write for what never happens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +140,9 @@ def _completed(job: Job, status: Status, updated: int) -> tuple[int | None, bool
 
 
 def _known_times(value: Any, level: int = 1) -> Iterator[int]:
-    """Every time in the job but those that lie ahead of it: an estimate is no update."""
+    """Every time in the job but those that lie ahead of it: an estimate is no update, nor is the year 9999."""
     if isinstance(value, DatetimeMS):
-        if is_time(int(value)):
+        if is_time(int(value)) and int(value) < NEVER:
             yield int(value)
     elif isinstance(value, dict | list):
         if level > MAX_NESTING:
