@@ -105,6 +105,14 @@ def test_the_course_of_a_job(status: str, expected: list[str]) -> None:
     assert expected == [event["status"] for event in events(job(status=status))]
 
 
+@pytest.mark.parametrize("created", [None, "some day"])
+def test_an_inferred_creation_is_marked(created: object) -> None:
+    queued = {"queue": "novel-generation", "source": SOURCE}
+
+    assert [queued] == told(job(), "job-status", "queued")
+    assert [{**queued, "timestampInferred": True}] == told(job(createdAt=created), "job-status", "queued")
+
+
 def test_an_inferred_start_is_marked() -> None:
     assert [
         {"queue": "novel-generation", "receivedAt": CREATED_ISO, "source": SOURCE, "timestampInferred": True}

@@ -125,7 +125,10 @@ def novel_job_events(
 
 def _tell_status(story: _Story, job: Job, queue: str, totals: Document, failed: list[Document]) -> None:
     course = story.course
-    story.status("queued", course.created, "", {"queue": queue})
+    queued: Document = {"queue": queue}
+    if course.created_inferred:
+        queued["timestampInferred"] = True
+    story.status("queued", course.created, "", queued)
     if course.started is not None:
         begun: Document = {"queue": queue, "receivedAt": iso(course.created)}
         if course.started_inferred:

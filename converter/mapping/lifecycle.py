@@ -34,6 +34,7 @@ class Lifecycle:
 
     status: Status
     created: int
+    created_inferred: bool
     updated: int
     started: int | None
     """``None`` while queued."""
@@ -61,9 +62,11 @@ def lifecycle(
     job: Job, identity: ObjectId | None, in_flight: Literal["keep", "fail"], repairs: Repairs
 ) -> Lifecycle | None:
     """``None`` when no creation time can be found. Mapping rules "Identity and time" and "Status"."""
-    created = _created(job, identity, repairs)
+    created, created_inferred = _created(job, identity)
     if created is None:
         return None
+    if created_inferred:
+        repairs.count("created-at-from-object-id")
     updated = milliseconds(job.get("updatedAt"))
     if updated is None:
         repairs.count("updated-at-inferred")
@@ -79,7 +82,9 @@ def lifecycle(
     completed, inferred = _completed(job, status, updated)
     if inferred:
         repairs.count("completed-at-inferred")
-    return Lifecycle(status, created, updated, started, started_inferred, completed, inferred, stopped)
+    return Lifecycle(
+        status, created, created_inferred, updated, started, started_inferred, completed, inferred, stopped
+    )
 
 
 def milliseconds(time: DatetimeMS | None) -> int | None:
@@ -95,12 +100,12 @@ def phase_starts(job: Job) -> dict[str, int]:
     )
 
 
-def _created(job: Job, identity: ObjectId | None, repairs: Repairs) -> int | None:
+def _created(job: Job, identity: ObjectId | None) -> tuple[int | None, bool]:
+    """When the job was created, and whether that is inferred from its ObjectId."""
     created = milliseconds(job.get("createdAt"))
     if created is None and identity is not None:
-        repairs.count("created-at-from-object-id")
-        created = int.from_bytes(identity.binary[:4], "big") * 1000
-    return created
+        return int.from_bytes(identity.binary[:4], "big") * 1000, True
+    return created, False
 
 
 def _status(job: Job, repairs: Repairs) -> Status:
