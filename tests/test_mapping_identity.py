@@ -38,7 +38,7 @@ HEX = str(IDENTITY)
         ({"jobId": "007"}, "007", None),
         ({"jobId": " job-1\n"}, "job-1", "job-id-trimmed"),
         ({"jobId": ""}, HEX, None),
-        ({"jobId": "  "}, HEX, None),
+        ({"jobId": "  "}, HEX, "job-id-trimmed"),
         ({"jobId": None}, HEX, None),
         ({"jobId": 7}, HEX, "misplaced"),
         ({}, HEX, None),
