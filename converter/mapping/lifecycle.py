@@ -113,12 +113,18 @@ def _status(job: Job, repairs: Repairs) -> Status:
     if status in STATUS:
         return STATUS[status]
     if status == "planning":
-        used = any((job.get("modelUsage") or {}).values())
+        usage: Any = job.get("modelUsage") or {}
+        used = any(_says_anything(used) for stage, used in usage.items() if stage != "_id")
         started = used or job.get("outline") or job.get("chapters") or phase_starts(job)
         return "running" if started else "queued"
     repairs.count("status-inferred")
     finished = job.get("completedAt") is not None or job.get("currentPhase") == "completed"
     return "completed" if finished else "running"
+
+
+def _says_anything(used: Any) -> bool:
+    """Whether a stage was used: one that came with the job has only zeros, empty texts and an ``_id``."""
+    return any(value for field, value in used.items() if field != "_id") if isinstance(used, dict) else bool(used)
 
 
 def _started(job: Job, status: Status, created: int) -> tuple[int | None, bool]:
