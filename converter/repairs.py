@@ -55,6 +55,7 @@ NAMES: Final[dict[str, str]] = {
     "sum-overflow": "a sum of numbers passed the largest double: 0",
     # Metadata.
     "character-name-fallback": "a character's name was empty",
+    "character-list-defaulted": "a character without traits or relationships got an empty list",
     "relationship-fallback": "a relationship's text was empty",
     "alert-id-made": "an alert without id got one made from its content",
     "alert-duplicate": "an alert with an id seen before was merged into the newest",

@@ -103,6 +103,7 @@ def test_characters() -> None:
         },
     } == metadata(document)["storyBibleCharacters"]
     assert 1 == repairs(document, "relationship-fallback")
+    assert 3 == repairs(document, "character-list-defaulted")
     assert 2 == repairs(document, "key-renamed")
 
 

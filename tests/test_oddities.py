@@ -578,7 +578,7 @@ JOBS: dict[str, tuple[dict[str, Any], set[str]]] = {
             "misplaced/metadata.storyBible.locations.nowhere": 7,
             "legacy/metadata/storyBible/glossary": {"tide": "water"},
         },
-        {"misplaced", "key-renamed", "character-name-fallback", "relationship-fallback"},
+        {"misplaced", "key-renamed", "character-name-fallback", "character-list-defaulted", "relationship-fallback"},
     ),
     "story bible lists": (
         {
