@@ -343,6 +343,23 @@ def test_escapes_of_lone_surrogates(escaped: str, text: str, count: int, write: 
         assert [count] * 3 == [document.surrogates for document in documents if isinstance(document, RawDocument)]
 
 
+def test_names_that_differ_only_in_lone_surrogates_stay_apart(write: Callable[[bytes], str]) -> None:
+    apart = (
+        r'{"k\ud800":1,"k\udc00":2.5,"k\ufffd~2":[{"\ud800\ud83d\ude00":{"$numberLong":"3"}}],"n":12345678901234567890}'
+    )
+    expected = {
+        "k\ufffd": 1,
+        "k\ufffd~3": 2.5,
+        "k\ufffd~2": [{"\ufffd\U0001f600": 3}],
+        "n": Decimal128("12345678901234567890"),
+    }
+    path = write(f'[{apart},[{apart}],{{"k\\ud800":1,"k\ufffd":2}}]'.encode())
+    for size in 1, 7, 65536:
+        documents, error = read(path, size)
+        assert ([expected, [expected], {"k\ufffd~2": 1, "k\ufffd": 2}], None) == (values(documents), error)
+        assert [3, 3, 1] == [document.surrogates for document in documents if isinstance(document, RawDocument)]
+
+
 def replaced(value: Any) -> Any:
     if isinstance(value, str):
         whole = value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
