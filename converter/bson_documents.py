@@ -4,11 +4,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import bson
-from bson import Code, DBRef
+from bson import Code, DBRef, Regex
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.errors import BSONError
 
 from converter.documents import MAX_DEPTH, TOO_DEEP, Framed, Framing, RawDocument, Unreadable
+from converter.repairs import Names
 from converter.sources import EXPORT_AGAIN, Origin
 
 MAX_BSON_BYTES: Final = 48 * 1024 * 1024
@@ -18,7 +19,10 @@ _BSON_OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(
     datetime_conversion=DatetimeConversion.DATETIME_MS, unicode_decode_error_handler="surrogatepass"
 )
 _REFERENCE: Final = frozenset(("$ref", "$id", "$db"))
-_BSON_OPTIONS_REPLACE: CodecOptions[dict[str, Any]] = _BSON_OPTIONS.with_options(unicode_decode_error_handler="replace")
+# Each byte that is no UTF-8 as a surrogate of its own, so that names which differ only in such bytes stay apart.
+_BSON_OPTIONS_ESCAPE: CodecOptions[dict[str, Any]] = _BSON_OPTIONS.with_options(
+    unicode_decode_error_handler="surrogateescape"
+)
 # Type bytes an element may begin with: https://bsonspec.org/spec.html
 _BSON_TYPES = frozenset(range(0x01, 0x14)) | {0x7F, 0xFF}
 _EMPTY_BSON = b"\x05\0\0\0\0"
@@ -69,15 +73,15 @@ def frames(
 
 def read(place: tuple[int, int | None, int | None], data: bytes, origin: Origin) -> RawDocument | Unreadable:
     """The document that ``data`` is, with its index, offset and end as its ``place``. Raises DumpError."""
-    not_utf8 = 0
+    is_utf8 = True
     try:
         try:
             value = bson.decode(data, _BSON_OPTIONS)
         except BSONError as error:
             if "codec can't decode" not in str(error):
                 raise
-            value = bson.decode(data, _BSON_OPTIONS_REPLACE)
-            not_utf8 = repr(value).count("\ufffd") - data.count("\ufffd".encode())
+            value = bson.decode(data, _BSON_OPTIONS_ESCAPE)
+            is_utf8 = False
     except BSONError as error:
         if "recursion depth" in str(error):
             return Unreadable(*place, "nested-too-deep", TOO_DEEP, data, in_bson=True)
@@ -87,6 +91,10 @@ def read(place: tuple[int, int | None, int | None], data: bytes, origin: Origin)
         return Unreadable(*place, "nested-too-deep", TOO_DEEP, data, in_bson=True)
     if b"\2$ref\0" in data:
         value = _with_plain_references(value)
+    not_utf8 = 0
+    if not is_utf8:
+        value = _with_replacements(value)
+        not_utf8 = repr(value).count("\ufffd") - data.count("\ufffd".encode())
     return RawDocument(*place, value, not_utf8=not_utf8, reader="bson")
 
 
@@ -102,6 +110,29 @@ def _with_plain_references(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _with_plain_references(held) for key, held in value.items()}
     return [_with_plain_references(held) for held in value] if isinstance(value, list) else value
+
+
+def _with_replacements(value: Any) -> Any:
+    """The value with U+FFFD for what is no UTF-8 in its texts; names that meet then get ``~2``, ``~3``."""
+    if isinstance(value, Code):
+        return Code(_replaced(value), None if value.scope is None else _with_replacements(value.scope))
+    if isinstance(value, str):
+        return _replaced(value)
+    if isinstance(value, DBRef):
+        database = None if value.database is None else _replaced(value.database)
+        return DBRef(_replaced(value.collection), _with_replacements(value.id), database)
+    if isinstance(value, Regex):
+        return Regex(_replaced(value.pattern), value.flags)
+    if isinstance(value, dict):
+        names = Names(key for key in value if _replaced(key) == key)
+        # By their bytes: the order of the keys is to change nothing.
+        renamed = {key: names.free(sound) for key in sorted(value) if (sound := _replaced(key)) != key}
+        return {renamed.get(key, key): _with_replacements(held) for key, held in value.items()}
+    return [_with_replacements(held) for held in value] if isinstance(value, list) else value
+
+
+def _replaced(text: str) -> str:
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _deeper_than(depth: int, value: object) -> bool:

@@ -151,8 +151,11 @@ def _double(value: object) -> object:
     if isinstance(value, str) and not _DOUBLE.fullmatch(value):
         return None
     double = float(value)
-    if type(value) is str and not value[-1:].isalpha() and exact_fraction(value) != double:
-        return None  # what passes the largest double, or vanishes, is a number but no double
+    try:
+        if type(value) is str and not value[-1:].isalpha() and exact_fraction(value) != double:
+            return None  # what passes the largest double, or vanishes, is a number but no double
+    except DecimalException:  # nor is what has an exponent that nothing can hold
+        return None
     return double if math.isfinite(double) else Double(double)
 
 
@@ -200,10 +203,12 @@ def _says_what_it_seems(wrapper: dict[str, object]) -> bool:
     """Whether pymongo would make of a wrapper all that it holds: it passes over what it doesn't understand."""
     inner = wrapper.get("$regularExpression", wrapper.get("$binary"))
     held = wrapper | inner if isinstance(inner, dict) else wrapper
+    pattern = held.get("pattern", held.get("$regex", ""))
     options = held.get("options", held.get("$options", ""))
     encoded = held.get("base64", held.get("$binary", ""))
     return (
         all(type(held[key]) is str for key in held.keys() & _TEXTS)
+        and "\0" not in str(pattern)  # BSON ends a pattern with it
         and _REGEX_OPTIONS.issuperset(str(options))
         and (type(encoded) is not str or b64encode(b64decode(encoded)).decode() == encoded)
         and wrapper.get("$undefined", True) is True

@@ -9,8 +9,10 @@ following its brackets instead, before ijson sees it.
 import codecs
 import contextlib
 import io
+import json
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any, Final
 
 import ijson
@@ -27,6 +29,7 @@ from converter.json_text import (
     opening_brackets,
     replace_surrogates,
 )
+from converter.repairs import Names
 from converter.sources import EXPORT_AGAIN, Origin
 
 try:
@@ -60,6 +63,19 @@ class _Doubtful(Exception):
 
 class _Enough(Exception):
     """The document is complete, ijson needs no more of it."""
+
+
+def _with_names_apart(value: Any) -> Any:
+    """JSON with U+FFFD for lone surrogates. Names that differ only in these then meet and get ``~2``, ``~3``."""
+    if isinstance(value, str):
+        return extjson.without_surrogates(value)
+    if isinstance(value, dict):
+        sound = {name: extjson.without_surrogates(name) for name in value}
+        names = Names(name for name in value if sound[name] == name)
+        # In their own order: that of the keys is to change nothing.
+        renamed = {name: names.free(sound[name]) for name in sorted(value) if sound[name] != name}
+        return {renamed.get(name, name): _with_names_apart(held) for name, held in value.items()}
+    return [_with_names_apart(held) for held in value] if isinstance(value, list) else value
 
 
 class JsonReader:
@@ -307,6 +323,8 @@ class JsonReader:
         if not 0 < self._index < self._after:  # the first one may turn out to be no dump's
             try:
                 value = extjson.decode(value)
+                if surrogates:
+                    value = extjson.decode(_with_names_apart(json.loads(b"".join(pieces), parse_float=Decimal)))
             except extjson.NestedTooDeep:
                 return self._unreadable(start, "nested-too-deep", TOO_DEEP, b"".join(pieces))
         return RawDocument(self._index, *self._places(start), value, surrogates)

@@ -3,7 +3,7 @@
 Nothing is invented in silence: every default, coercion, repair and inference is counted under one of these names.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import count
 from typing import Any, Final
 
@@ -13,11 +13,12 @@ NAMES: Final[dict[str, str]] = {
     "text-not-utf8": "bytes that are not UTF-8 became U+FFFD",
     "number-from-string": "a number had been written as text",
     "number-from-decimal": "a Decimal128 became a plain number",
+    "number-rounded": "a number has more digits than a double holds, so misplaced has it as it was too",
     "date-from-string": "a date had been written as text",
     "date-from-number": "a date had been written as a bare number of milliseconds",
     "boolean-from-string": "true or false had been written as text",
     "misplaced": "a value of the wrong type was moved to context.metadata.legacy.misplaced",
-    "key-renamed": "a key with a dot, a leading dollar sign or NUL was respelt",
+    "key-renamed": "a key that was empty, or had a dot, a leading dollar sign, NUL or a lone surrogate, was respelt",
     "number-out-of-range": "an integer beyond a Long became a Decimal128, or text",
     # Identity and times of the job.
     "id-from-string": "a 24-hex string became the ObjectId that it spells",
@@ -54,6 +55,7 @@ NAMES: Final[dict[str, str]] = {
     "sum-overflow": "a sum of numbers passed the largest double: 0",
     # Metadata.
     "character-name-fallback": "a character's name was empty",
+    "character-list-defaulted": "a character without traits or relationships got an empty list",
     "relationship-fallback": "a relationship's text was empty",
     "alert-id-made": "an alert without id got one made from its content",
     "alert-duplicate": "an alert with an id seen before was merged into the newest",
@@ -67,6 +69,27 @@ NAMES: Final[dict[str, str]] = {
     "enhancement-id-made": "an enhancement without id got one made from its content",
     "enhancement-time-inferred": "an enhancement without a time got one",
 }
+
+
+class Names:
+    """The names in one object: those that meet get ``~2``, ``~3``."""
+
+    def __init__(self, taken: Iterable[str]) -> None:
+        self._taken = set(taken)
+        self._ordinals: dict[str, int] = {}
+        """The last ordinal of each name: to look for it from the start would take ever longer."""
+
+    def free(self, wanted: str) -> str:
+        """The name that is wanted, or the next one that is free; it is taken from now on."""
+        name = wanted
+        if name in self._taken:
+            ordinal = self._ordinals.get(wanted, 1)
+            while name in self._taken:
+                ordinal += 1
+                name = f"{wanted}~{ordinal}"
+            self._ordinals[wanted] = ordinal
+        self._taken.add(name)
+        return name
 
 
 class Repairs:
@@ -88,11 +111,19 @@ class Repairs:
 
     def misplace(self, path: str, value: Any) -> None:
         """Move a value of the wrong shape aside, under its dotted path in the legacy document."""
+        self._lay_aside(path, value)
+        self.count("misplaced")
+
+    def keep_original(self, path: str, value: Any) -> None:
+        """Keep beside the misplaced ones the value from which a number was read, with a loss of digits."""
+        self._lay_aside(path, value)
+        self.count("number-rounded")
+
+    def _lay_aside(self, path: str, value: Any) -> None:
         free, ordinal = path, 2
         while free in self.misplaced:  # a dot may be part of a key, so two places can have one path
             free, ordinal = f"{path}~{ordinal}", ordinal + 1
         self.misplaced[free] = value
-        self.count("misplaced")
 
     def leave_gap(self, path: str, position: int) -> None:
         """Record that the element at ``position`` was taken out of the array at ``path``."""

@@ -601,7 +601,7 @@ FORGED_LINES = (
         ),
         "limits",
         JOBS,
-        "no BSON",
+        "leading dollar sign",
     ),
     Damage("unknown field", forgery(METRICS, edited(put("isAdmin", True))), "contract", METRICS, "isAdmin"),
 )

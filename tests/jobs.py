@@ -8,7 +8,7 @@ from bson import Binary, Code, DatetimeMS, DBRef, Decimal128, Int64, MaxKey, Min
 from hypothesis import strategies as st
 
 from converter.mapping import Converted, Options, Rejected, map_job
-from converter.models.legacy import LAST_TIME
+from converter.mapping.lifecycle import NEVER
 from converter.times import LAST_MILLISECOND, iso
 
 Document = dict[str, Any]
@@ -131,7 +131,7 @@ DOUBLE = st.floats(allow_nan=False)
 DATE = st.one_of(
     st.integers(CREATED, CREATED + 10 * MINUTE),
     st.integers(-(2**63), 2**63 - 1),
-    st.sampled_from([0, -1, -62_135_596_800_000, LAST_TIME, LAST_TIME + 1, LAST_MILLISECOND, LAST_MILLISECOND + 1]),
+    st.sampled_from([0, -1, -62_135_596_800_000, NEVER - 1, NEVER, LAST_MILLISECOND, LAST_MILLISECOND + 1]),
 ).map(DatetimeMS)
 OBJECT_ID = st.binary(min_size=12, max_size=12).map(ObjectId)
 DECIMAL = st.one_of(
@@ -317,7 +317,7 @@ def sanitized(value: Any) -> list[Any]:
     """What people's scripts make of a value."""
     if isinstance(value, DatetimeMS):
         stamp = int(value)
-        return [stamp, str(stamp), float(stamp), iso(stamp)] if 0 <= stamp <= LAST_TIME else [str(stamp)]
+        return [stamp, str(stamp), float(stamp), iso(stamp)] if 0 <= stamp <= LAST_MILLISECOND else [str(stamp)]
     if isinstance(value, ObjectId):
         return [str(value), str(value).upper()]
     if isinstance(value, bool):

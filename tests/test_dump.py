@@ -16,7 +16,7 @@ from typing import Any
 
 import bson
 import pytest
-from bson import DatetimeMS, DBRef, Decimal128, Int64, ObjectId
+from bson import Code, DatetimeMS, DBRef, Decimal128, Int64, ObjectId, Regex
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -273,6 +273,30 @@ def test_bson_dates_of_any_year_and_text_that_is_not_utf_8(write: Callable[[byte
     assert error is None
 
 
+def test_names_that_differ_only_in_what_is_not_utf_8_stay_apart(write: Callable[[bytes], str]) -> None:
+    texts = {"text": "xA", "regex": Regex("A", 2), "code": Code("A"), "list": ["A", 1, None]}
+    references = {"own": DBRef("A", {"A": 1, "B": 2}, "A"), "bare": DBRef("B", 1)}
+    document = {"kA": 1, "kB": 2, "k\ufffd~2": 3, "scope": Code("f", {"A": 1, "B": {"yA": "B"}})}
+    expected = {
+        "k\ufffd": 2,
+        "k\ufffd~2": 3,
+        "k\ufffd~3": 1,
+        "scope": Code("f", {"\ufffd~2": 1, "\ufffd": {"y\ufffd": "\ufffd"}}),
+        "text": "x\ufffd",
+        "regex": Regex("\ufffd", 2),
+        "code": Code("\ufffd"),
+        "list": ["\ufffd", 1, None],
+        "own": DBRef("\ufffd", {"\ufffd~2": 1, "\ufffd": 2}, "\ufffd"),
+        "bare": DBRef("\ufffd", 1),
+    }
+    data = bson.encode(document | texts | references).replace(b"A", b"\xff").replace(b"B", b"\xfe")
+    documents, error = read(write(data))
+    assert ([expected], None) == (values(documents), error)
+    (only,) = documents
+    assert isinstance(only, RawDocument)
+    assert 15 == only.not_utf8
+
+
 def test_a_reference_with_other_fields_is_an_object_in_every_dialect(write: Callable[[bytes], str]) -> None:
     """pymongo makes a DBRef of it, but Extended JSON knows none with other fields."""
     reference = {"$ref": "c", "$id": {"a": [{"$ref": "c", "$id": 1, "other.field": 2}]}, "$db": "d"}
@@ -317,6 +341,23 @@ def test_escapes_of_lone_surrogates(escaped: str, text: str, count: int, write: 
         documents, error = read(path, size)
         assert ([{"a": text}, text, {text: []}], None) == (values(documents), error)
         assert [count] * 3 == [document.surrogates for document in documents if isinstance(document, RawDocument)]
+
+
+def test_names_that_differ_only_in_lone_surrogates_stay_apart(write: Callable[[bytes], str]) -> None:
+    apart = (
+        r'{"k\ud800":1,"k\udc00":2.5,"k\ufffd~2":[{"\ud800\ud83d\ude00":{"$numberLong":"3"}}],"n":12345678901234567890}'
+    )
+    expected = {
+        "k\ufffd": 1,
+        "k\ufffd~3": 2.5,
+        "k\ufffd~2": [{"\ufffd\U0001f600": 3}],
+        "n": Decimal128("12345678901234567890"),
+    }
+    path = write(f'[{apart},[{apart}],{{"k\\ud800":1,"k\ufffd":2}}]'.encode())
+    for size in 1, 7, 65536:
+        documents, error = read(path, size)
+        assert ([expected, [expected], {"k\ufffd~2": 1, "k\ufffd": 2}], None) == (values(documents), error)
+        assert [3, 3, 1] == [document.surrogates for document in documents if isinstance(document, RawDocument)]
 
 
 def replaced(value: Any) -> Any:

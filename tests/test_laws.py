@@ -132,13 +132,14 @@ def forms(leaf: object) -> list[Token]:
         found += moment(int(leaf))
     elif isinstance(leaf, Decimal128):
         number = leaf.to_decimal()
-        found += [("number", float(number))] if number.is_finite() else []
+        found += [("number", float(number)), ("number", int(number))] if number.is_finite() else []
     elif isinstance(leaf, str):
         text = leaf.strip()
         if text.lower() in ("true", "false"):
             found.append(("boolean", text.lower() == "true"))
         try:
             found.append(("number", float(text)))
+            found += [("number", int(text))] if text.lstrip("+-").isdecimal() else []
         except ValueError:
             pass
         else:
@@ -422,6 +423,61 @@ def test_every_line_is_what_MongoDB_takes(document: Document, options: Options) 
             assert extjson.dumps(target) + b"\n" == line
             assert b"\n" not in line[:-1]
             assert len(bson.encode(json_util.loads(line, json_options=RELAXED))) <= contracts.MAX_BYTES
+
+
+WRAPPERS = [
+    "$oid",
+    "$date",
+    "$numberInt",
+    "$numberLong",
+    "$numberDouble",
+    "$numberDecimal",
+    "$binary",
+    "$binary $type",
+    "$uuid",
+    "$regularExpression",
+    "$regex",
+    "$regex $options",
+    "$timestamp",
+    "$code",
+    "$code $scope",
+    "$symbol",
+    "$undefined",
+    "$ref $id",
+    "$ref $id $db",
+    "$dbPointer",
+]
+INSIDE = ["pattern options", "base64 subType", "t i", "$ref $id"]
+ODD = st.sampled_from(
+    ["\0", "a\0b", "\ud800", "", "i", "AQ==", "04", "ff", "1e99999999999999999999", "sNaN", -1, 2**32]
+)
+
+
+def _with_keys(keys: str, held: st.SearchStrategy[Any]) -> st.SearchStrategy[Document]:
+    return st.fixed_dictionaries(dict.fromkeys(keys.split(), held))
+
+
+def _wrapper(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Document]:
+    held = ODD | inner
+    inside = st.sampled_from(INSIDE).flatmap(lambda keys: _with_keys(keys, held))
+    return st.sampled_from(WRAPPERS).flatmap(lambda keys: _with_keys(keys, held | inside))
+
+
+PARSED = _wrapper(
+    st.recursive(
+        ODD | jobs.TEXT | st.floats() | st.integers() | st.none() | st.booleans(),
+        lambda inner: _wrapper(inner) | st.dictionaries(jobs.KEY, inner, max_size=2) | st.lists(inner, max_size=2),
+        max_leaves=4,
+    )
+)
+"""What a JSON parser may hand over: wrappers of Extended JSON that hold anything."""
+
+
+@settings(LAW, max_examples=1000)
+@given(PARSED)
+def test_whatever_a_wrapper_holds_MongoDB_takes_the_line(parsed: Any) -> None:
+    for _, line in lines({"_id": jobs.IDENTITY, "legacyFlags": extjson.decode(parsed)}):
+        assert contracts.bson_bytes(line) > 0
 
 
 @LAW

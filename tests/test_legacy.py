@@ -1,14 +1,15 @@
 """The check of a legacy job: what is read, what is mended, what is moved aside; and the schema's generations."""
 
 import copy
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from bson import Code, DatetimeMS, Decimal128, Int64
 
 from converter.extjson import Double, NestedTooDeep, RawText
-from converter.models.checking import MANY_ERRORS, check
-from converter.models.legacy import LAST_TIME, MAX_NESTING, generation
+from converter.models import checking
+from converter.models.checking import MANY, check
+from converter.models.legacy import MAX_NESTING, generation
 from converter.repairs import NAMES, Repairs
 from converter.times import FIRST_MILLISECOND, LAST_MILLISECOND
 from tests.jobs import CREATED, Document, chapter, date
@@ -30,8 +31,25 @@ HIGH, LOW = "\ud800", "\udc00"
         ("7.50", 7.5, "number-from-string"),
         (".5", 0.5, "number-from-string"),
         ("1e3", 1000.0, "number-from-string"),
-        ("1234567890123456", 1234567890123456.0, "number-from-string"),
+        ("1234567890123456", 1234567890123456, "number-from-string"),
+        ("9007199254740993", 9007199254740993, "number-from-string"),
+        ("+9223372036854775807", 2**63 - 1, "number-from-string"),
+        ("-9223372036854775808", -(2**63), "number-from-string"),
+        ("9007199254740993.0", 9007199254740993, "number-from-string"),
+        ("000000000000000000000000007", 7, "number-from-string"),
+        ("-0.10", -0.1, "number-from-string"),
+        ("36893488147419103232", 3.6893488147419103e19, "number-rounded"),
+        ("36893488147419103000", 3.6893488147419103e19, "number-from-string"),
+        ("9223372036854775809", 9.223372036854776e18, "number-rounded"),
+        (" 0.1234567890123456789 ", 0.12345678901234568, "number-rounded"),
+        ("1e-400", 0.0, "number-rounded"),
         (Decimal128("12.50"), 12.5, "number-from-decimal"),
+        (Decimal128("3"), 3.0, "number-from-decimal"),
+        (Decimal128("0.1"), 0.1, "number-from-decimal"),
+        (Decimal128("9007199254740993"), 9007199254740993, "number-from-decimal"),
+        (Decimal128("0.1234567890123456789"), 0.12345678901234568, "number-rounded"),
+        (Decimal128("123456789012345678901234567890"), 1.2345678901234568e29, "number-rounded"),
+        (Decimal128("1E-6000"), 0.0, "number-rounded"),
         ("1e999", MISPLACED, "misplaced"),
         (Code("7", {"n": 1}), MISPLACED, "misplaced"),
         ("", MISPLACED, "misplaced"),
@@ -53,6 +71,8 @@ HIGH, LOW = "\ud800", "\udc00"
 )
 def test_a_number(value: object, expected: object, repair: str | None) -> None:
     checked("targetChapters", value, expected, repair)
+    if expected is not MISPLACED:
+        assert type(expected) is type(cast(Any, check({"targetChapters": value}, Repairs()))["targetChapters"])
 
 
 @pytest.mark.parametrize(
@@ -60,7 +80,8 @@ def test_a_number(value: object, expected: object, repair: str | None) -> None:
     [
         (date(), date(), None),
         (DatetimeMS(FIRST_MILLISECOND), DatetimeMS(FIRST_MILLISECOND), None),
-        (DatetimeMS(LAST_TIME), DatetimeMS(LAST_TIME), None),
+        (DatetimeMS(LAST_MILLISECOND), DatetimeMS(LAST_MILLISECOND), None),
+        ("9999-12-31T23:59:59.999Z", DatetimeMS(LAST_MILLISECOND), "date-from-string"),
         (None, None, None),
         ("2025-07-19T03:04:05.42Z", date(), "date-from-string"),
         (" 2025-07-19T05:04:05.420+02:00 ", date(), "date-from-string"),
@@ -73,9 +94,9 @@ def test_a_number(value: object, expected: object, repair: str | None) -> None:
         (CREATED + 0.5, MISPLACED, "misplaced"),
         (Code("2025-07-19", {"n": 1}), MISPLACED, "misplaced"),
         (DatetimeMS(FIRST_MILLISECOND - 1), MISPLACED, "misplaced"),
-        (DatetimeMS(LAST_TIME + 1), MISPLACED, "misplaced"),
         (DatetimeMS(LAST_MILLISECOND + 1), MISPLACED, "misplaced"),
-        (LAST_TIME + 1, MISPLACED, "misplaced"),
+        (LAST_MILLISECOND, DatetimeMS(LAST_MILLISECOND), "date-from-number"),
+        (LAST_MILLISECOND + 1, MISPLACED, "misplaced"),
         ("2025-13-01", MISPLACED, "misplaced"),
         ("Sat Jul 19 2025", MISPLACED, "misplaced"),
         ("", MISPLACED, "misplaced"),
@@ -127,8 +148,13 @@ def checked(field: str, value: object, expected: object, repair: str | None) -> 
     job = check({field: value, "other": {"kept": [1]}}, repairs)
 
     assert {"other": {"kept": [1]}} | ({} if expected is MISPLACED else {field: expected}) == job
-    assert ({field: value} if expected is MISPLACED else {}) == repairs.misplaced
-    assert ({} if repair is None else {repair: 1}) == repairs.counts
+    kept_aside = expected is MISPLACED or repair == "number-rounded"
+    assert ({field: value} if kept_aside else {}) == repairs.misplaced
+    if repair == "number-rounded":
+        read = "number-from-string" if isinstance(value, str) else "number-from-decimal"
+        assert {read: 1, repair: 1} == repairs.counts
+    else:
+        assert ({} if repair is None else {repair: 1}) == repairs.counts
 
 
 def test_a_raw_text_may_be_a_chapters_content() -> None:
@@ -248,13 +274,53 @@ def test_two_places_with_one_path_are_both_kept() -> None:
     assert {"a.b": "a", "a.b~2": "b", "a.b~3": "c"} == repairs.misplaced
 
 
-def test_a_field_with_too_many_errors_is_moved_aside_whole() -> None:
+MANY_WRONG: list[tuple[Document, Document]] = [
+    # Values that can be read, in a long array.
+    (
+        {"metadata": {"storyBible": {"timeline": [{"timestamp": "2025-07-19T03:04:05.42Z"}] * 50}}},
+        {"metadata": {"storyBible": {"timeline": [{"timestamp": date()}] * 50}}},
+    ),
+    # Wrong elements among sound ones, in arrays within an array; and a field beside them.
+    (
+        {"title": 7, "outline": [{"keyEvents": ["a", 1, "b", 2]}, 3, {"keyEvents": [4, "c"] * 20}] * 2, "genre": "g"},
+        {"outline": [{"keyEvents": ["a", "b"]}, {"keyEvents": ["c"] * 20}] * 2, "genre": "g"},
+    ),
+    # A map.
+    (
+        {"metadata": {"phaseStartTimes": {f"phase {number}": number or "soon" for number in range(40)}}},
+        {"metadata": {"phaseStartTimes": {f"phase {number}": DatetimeMS(number) for number in range(1, 40)}}},
+    ),
+    # Nearly all of them in one of many.
+    (
+        {"chapters": [{"title": "sound"}] * 30 + [{"cost": "0.5", "tokensUsed": "7", "attempts": [], "title": 1}] * 4},
+        {"chapters": [{"title": "sound"}] * 30 + [{"cost": 0.5, "tokensUsed": 7}] * 4},
+    ),
+    ({"outline": [7] * 50, "chapters": ["x", {"title": "one"}]}, {"outline": [], "chapters": [{"title": "one"}]}),
+    ({"title": "\ud800", "genre": "\ud800", "progress": []}, {"title": "\ufffd", "genre": "\ufffd"}),
+]
+
+
+@pytest.mark.parametrize(("document", "expected"), MANY_WRONG, ids=range(len(MANY_WRONG)))
+def test_a_part_with_too_many_errors_is_mended_in_smaller_parts(
+    document: Document, expected: Document, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each error takes a kilobyte to be told, and one document may hold millions."""
+    at_once, in_parts = Repairs(), Repairs()
+    assert expected == check(document, at_once)
+    monkeypatch.setattr(checking, "MANY", 2)
+    assert expected == check(document, in_parts)
+
+    assert list(at_once.misplaced.items()) == list(in_parts.misplaced.items())
+    assert at_once.counts == in_parts.counts
+    for where in ("outline", "outline.0.keyEvents", "outline.2.keyEvents", "chapters"):
+        first, second = at_once.positions(where), in_parts.positions(where)
+        assert [next(first) for _ in range(9)] == [next(second) for _ in range(9)]
+
+
+def test_more_errors_than_are_told_at_once() -> None:
     repairs = Repairs()
-    found = check(
-        {"title": 7, "genre": "mystery", "outline": [7] * (MANY_ERRORS + 1), "chapters": ["x", {"title": "one"}]},
-        repairs,
-    )
-    assert {"genre": "mystery", "chapters": [{"title": "one"}]} == found
-    assert {"title": 7, "outline": [7] * (MANY_ERRORS + 1), "chapters.0": "x"} == repairs.misplaced
-    assert {"misplaced": 3} == repairs.counts
+    found = check({"outline": [{"wordTarget": "7"}, 7] * MANY}, repairs)
+
+    assert {"outline": [{"wordTarget": 7}] * MANY} == found
+    assert {"misplaced": MANY, "number-from-string": MANY} == repairs.counts
+    assert {f"outline.{2 * number + 1}": 7 for number in range(MANY)} == repairs.misplaced

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from bson import DatetimeMS
 
-from converter.models.legacy import LAST_TIME
+from converter.mapping.lifecycle import NEVER
+from converter.times import LAST_MILLISECOND
 from tests.jobs import (
     CREATED_ISO,
     MINUTE,
@@ -102,6 +103,14 @@ def test_an_event_as_a_whole() -> None:
 )
 def test_the_course_of_a_job(status: str, expected: list[str]) -> None:
     assert expected == [event["status"] for event in events(job(status=status))]
+
+
+@pytest.mark.parametrize("created", [None, "some day"])
+def test_an_inferred_creation_is_marked(created: object) -> None:
+    queued = {"queue": "novel-generation", "source": SOURCE}
+
+    assert [queued] == told(job(), "job-status", "queued")
+    assert [{**queued, "timestampInferred": True}] == told(job(createdAt=created), "job-status", "queued")
 
 
 def test_an_inferred_start_is_marked() -> None:
@@ -397,12 +406,27 @@ def test_a_tie_moves_on_by_a_millisecond() -> None:
 
 
 def test_ties_at_the_end_of_time_stay_within_it() -> None:
-    late = DatetimeMS(LAST_TIME)
-    document = job(createdAt=late, completedAt=late, updatedAt=late)
-
-    assert ["9998-12-30T23:59:59.999Z", "9998-12-31T00:00:00.000Z", "9998-12-31T00:00:00.001Z"] == [
-        event["emittedAt"] for event in events(document)
+    last = DatetimeMS(LAST_MILLISECOND)
+    decisions = [
+        {"id": name, "timestamp": DatetimeMS(LAST_MILLISECOND - before)} for name, before in [("a", 3), ("b", 5)]
     ]
+    document = job(createdAt=last, completedAt=last, updatedAt=last, metadata={"aiDecisions": decisions})
+
+    found = events(document)
+    # Those that have room keep their time.
+    assert ["b", "a"] == [event["event"]["decisionId"] for event in found[:2]]
+    assert [f"9999-12-31T23:59:59.99{digit}Z" for digit in (4, 6, 7, 8, 9)] == [event["emittedAt"] for event in found]
+
+
+def test_a_time_that_stands_for_never_is_a_time() -> None:
+    never = DatetimeMS(NEVER)
+    document = job(
+        progress={"estimatedCompletion": never}, metadata={"storyBible": {"timeline": [{"timestamp": never}]}}
+    )
+
+    assert "9999-01-01T00:00:00.000Z" == novel_job(document)["progress"]["estimatedCompletion"]
+    assert {"timestamp": "9999-01-01T00:00:00.000Z"} == metadata(document)["storyBibleMetadata"]["timeline"][0]
+    assert 0 == repairs(document, "misplaced")
 
 
 def identities(document: Document) -> dict[tuple[str, str], object]:

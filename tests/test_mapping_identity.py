@@ -7,8 +7,8 @@ from bson import DatetimeMS, DBRef, Decimal128, Int64, ObjectId
 
 from converter.mapping import Rejected, map_job
 from converter.mapping.identity import content_hash, id_maker, made_id
-from converter.models.legacy import LAST_TIME
-from converter.times import FIRST_MILLISECOND
+from converter.mapping.lifecycle import NEVER
+from converter.times import FIRST_MILLISECOND, LAST_MILLISECOND
 from tests.jobs import (
     CREATED,
     CREATED_ISO,
@@ -38,7 +38,7 @@ HEX = str(IDENTITY)
         ({"jobId": "007"}, "007", None),
         ({"jobId": " job-1\n"}, "job-1", "job-id-trimmed"),
         ({"jobId": ""}, HEX, None),
-        ({"jobId": "  "}, HEX, None),
+        ({"jobId": "  "}, HEX, "job-id-trimmed"),
         ({"jobId": None}, HEX, None),
         ({"jobId": 7}, HEX, "misplaced"),
         ({}, HEX, None),
@@ -196,8 +196,8 @@ def test_a_job_nested_too_deep(document: Any, levels: int) -> None:
         (CREATED_ISO, IDENTITY, CREATED_ISO, "date-from-string"),
         (CREATED, IDENTITY, CREATED_ISO, "date-from-number"),
         ("some day", IDENTITY, "2025-07-19T03:04:05.000Z", "misplaced"),
-        (DatetimeMS(LAST_TIME + 1), IDENTITY, "2025-07-19T03:04:05.000Z", "misplaced"),
-        (DatetimeMS(LAST_TIME), IDENTITY, "9998-12-30T23:59:59.999Z", None),
+        (DatetimeMS(LAST_MILLISECOND + 1), IDENTITY, "2025-07-19T03:04:05.000Z", "misplaced"),
+        (DatetimeMS(LAST_MILLISECOND), IDENTITY, "9999-12-31T23:59:59.999Z", None),
         (DatetimeMS(FIRST_MILLISECOND), IDENTITY, "0001-01-01T00:00:00.000Z", None),
     ],
 )
@@ -219,7 +219,9 @@ def test_creation_time(created: object, identity: object, expected: str, repair:
         ({"completedAt": date(-7)}, date()),
         ({"other": [{"seen": date(8)}]}, date(8)),
         ({"progress": {"lastActivity": date(9), "estimatedCompletion": date(99)}}, date(9)),
-        ({"other": {"sentinel": DatetimeMS(LAST_TIME + 1)}}, date()),
+        ({"other": {"sentinel": DatetimeMS(NEVER)}, "completedAt": date(7)}, date(7)),
+        ({"other": {"late": DatetimeMS(NEVER - 1)}}, DatetimeMS(NEVER - 1)),
+        ({"updatedAt": DatetimeMS(NEVER)}, DatetimeMS(NEVER)),
         ({"updatedAt": "some day", "completedAt": date(7)}, date(7)),
     ],
 )

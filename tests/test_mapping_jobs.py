@@ -8,6 +8,7 @@ from bson import Code, DBRef, Decimal128, Int64, ObjectId
 
 from converter.extjson import Double, RawText, dumps
 from tests.jobs import (
+    IDENTITY,
     MINUTE,
     Document,
     chapter,
@@ -41,7 +42,11 @@ HIGH, LOW = "\ud800", "\udc00"
         ("planning", {"modelUsage": {"premiseAnalysis": None}}, "queued", False),
         ("planning", {"outline": [{}]}, "running", False),
         ("planning", {"chapters": [{}]}, "running", False),
-        ("planning", {"modelUsage": {"premiseAnalysis": {"cost": 0}}}, "running", False),
+        ("planning", {"modelUsage": {"_id": IDENTITY, "premiseAnalysis": {"_id": IDENTITY}}}, "queued", False),
+        ("planning", {"modelUsage": {"premiseAnalysis": {"cost": 0, "model": "", "other": None}}}, "queued", False),
+        ("planning", {"modelUsage": {"premiseAnalysis": {"cost": 0.5}}}, "running", False),
+        ("planning", {"modelUsage": {"premiseAnalysis": {"model": "gpt-4o"}}}, "running", False),
+        ("planning", {"modelUsage": {"other": 7}}, "running", False),
         ("planning", {"metadata": {"phaseStartTimes": {"premise_analysis": date()}}}, "running", False),
         ("planning", {"completedAt": date()}, "queued", False),
         ("Completed", {}, "running", True),

@@ -1,5 +1,6 @@
 """Mapping rules "novel_job_metadata"."""
 
+from itertools import product
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ from bson import ObjectId
 
 from converter.mapping.kept import safe_items, safe_key
 from converter.mapping.metadata import title
-from converter.repairs import Repairs
+from converter.repairs import Names, Repairs
 from tests.jobs import CREATED_ISO, MINUTE, Document, alert, date, job, legacy, metadata, repairs
 
 START = {"phaseStartTimes": {"premise_analysis": date(MINUTE)}}
@@ -53,6 +54,15 @@ def test_keys_that_meet_get_a_number(keys: list[str], expected: list[str], renam
     assert renamed == counted.counts.get("key-renamed", 0)
 
 
+def test_many_keys_that_meet_all_get_a_name_of_their_own() -> None:
+    names = Names(["a", "a~7"])
+    found = [names.free("a") for _ in range(4000)]
+
+    assert ["a~2", "a~6", "a~8", "a~4002"] == [found[0], found[4], found[5], found[-1]]
+    keys = ["".join(key) for key in product(".．", repeat=12)]
+    assert len(keys) == len({safe for safe, _, _ in safe_items(dict.fromkeys(keys), Repairs())})
+
+
 def bible(**fields: Any) -> Document:
     return job(metadata={"storyBible": fields})
 
@@ -93,6 +103,7 @@ def test_characters() -> None:
         },
     } == metadata(document)["storyBibleCharacters"]
     assert 1 == repairs(document, "relationship-fallback")
+    assert 3 == repairs(document, "character-list-defaulted")
     assert 2 == repairs(document, "key-renamed")
 
 

@@ -370,6 +370,14 @@ def test_sums_beyond_the_largest_double(tmp_path: Path) -> None:
     assert [] == proved(bundled(tmp_path, dump), dump).problems
 
 
+@pytest.mark.parametrize("number", ["NaN", "sNaN", "-Infinity", "1E+6000"])
+def test_a_decimal_that_is_no_finite_number_is_not_counted(number: str, tmp_path: Path) -> None:
+    decimal = bson.Decimal128(number)
+    document = jobs.job(targetChapters=decimal, chapters=[{"cost": decimal, "tokensUsed": decimal}])
+    dump = dumped(tmp_path / "jobs.json", [document])
+    assert [] == proved(bundled(tmp_path, dump), dump).problems
+
+
 def test_reports_must_say_what_the_manifest_says(bundle: Path) -> None:
     """They have no checksum, because they tell of the run's time; so they are held against what has one."""
     report = json.loads((bundle / "report.json").read_bytes())

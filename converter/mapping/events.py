@@ -13,7 +13,7 @@ from converter.mapping.kept import Document
 from converter.mapping.lifecycle import Lifecycle, milliseconds, phase_starts
 from converter.models.legacy import Job
 from converter.repairs import Repairs
-from converter.times import FIRST_MILLISECOND, iso
+from converter.times import FIRST_MILLISECOND, LAST_MILLISECOND, iso
 
 SOURCE: Final = "legacy-backfill"
 
@@ -63,10 +63,10 @@ class _Story:
     def documents(self, job_id: str) -> list[Document]:
         """The documents by ``emittedAt``, which is strictly increasing: readers page by it, so no two may share one."""
         event_id = id_maker("novel_job_events", job_id)
+        told = sorted(self.told, key=itemgetter(0))
+        times = _distinct([event[0] for event in told])
         documents = []
-        emitted = FIRST_MILLISECOND - 1
-        for occurred, kind, name, discriminator, ordinal, content in sorted(self.told, key=itemgetter(0)):
-            emitted = occurred if occurred > emitted else emitted + 1
+        for emitted, (_, kind, name, discriminator, ordinal, content) in zip(times, told, strict=True):
             date = DatetimeMS(emitted)
             documents.append(
                 {
@@ -80,6 +80,17 @@ class _Story:
                 }
             )
         return documents
+
+
+def _distinct(times: list[int]) -> list[int]:
+    """The times, which are in order, moved on where two are the same; and back, where the year 9999 ends."""
+    emitted = FIRST_MILLISECOND - 1
+    for position, occurred in enumerate(times):
+        times[position] = emitted = occurred if occurred > emitted else emitted + 1
+    if emitted > LAST_MILLISECOND:
+        room = range(LAST_MILLISECOND - len(times) + 1, LAST_MILLISECOND + 1)
+        times = [min(time, latest) for time, latest in zip(times, room, strict=True)]
+    return times
 
 
 def novel_job_events(
@@ -114,7 +125,10 @@ def novel_job_events(
 
 def _tell_status(story: _Story, job: Job, queue: str, totals: Document, failed: list[Document]) -> None:
     course = story.course
-    story.status("queued", course.created, "", {"queue": queue})
+    queued: Document = {"queue": queue}
+    if course.created_inferred:
+        queued["timestampInferred"] = True
+    story.status("queued", course.created, "", queued)
     if course.started is not None:
         begun: Document = {"queue": queue, "receivedAt": iso(course.created)}
         if course.started_inferred:

@@ -63,9 +63,10 @@ def true_id(identity: Any, repairs: Repairs) -> ObjectId | None:
 
 def job_id(legacy_job_id: str | None, identity: Any, repairs: Repairs) -> str | None:
     """The job's identity: mapping rule "jobId". ``None`` if it has none."""
-    if legacy_job_id and (trimmed := legacy_job_id.strip()):
-        if trimmed != legacy_job_id:
-            repairs.count("job-id-trimmed")
+    trimmed = legacy_job_id.strip() if legacy_job_id else ""
+    if trimmed != (legacy_job_id or ""):
+        repairs.count("job-id-trimmed")
+    if trimmed:
         return trimmed
     if identity is None:
         return None

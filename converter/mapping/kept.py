@@ -9,7 +9,7 @@ from bson import Code, DBRef, Int64
 
 from converter.extjson import Double, NestedTooDeep, number, without_surrogates
 from converter.models.legacy import MAX_NESTING, Location, path
-from converter.repairs import Repairs
+from converter.repairs import Names, Repairs
 
 Document = dict[str, Any]
 
@@ -36,19 +36,14 @@ def safe_key(key: str) -> str:
 def safe_items(entries: Mapping[str, Any], repairs: Repairs) -> list[tuple[str, str, Any]]:
     """(safe key, true key, value) of a map, sorted by true key. Keys that meet get ``~2``, ``~3``."""
     items = []
-    taken = set()
     # Keys that need no change keep their name whoever comes first.
     unchanged = {key for key in entries if safe_key(key) == key}
+    names = Names(unchanged)
     for key in sorted(entries):
         safe = key
         if key not in unchanged:
             repairs.count("key-renamed")
-            stem = safe = safe_key(key)
-            ordinal = 2
-            while safe in taken or safe in unchanged:
-                safe = f"{stem}~{ordinal}"
-                ordinal += 1
-        taken.add(safe)
+            safe = names.free(safe_key(key))
         items.append((safe, key, entries[key]))
     return items
 

@@ -9,6 +9,7 @@ from bson import DatetimeMS, ObjectId
 from converter.extjson import NestedTooDeep
 from converter.models.legacy import MAX_NESTING, Job, is_time
 from converter.repairs import Repairs
+from converter.times import LAST_MILLISECOND
 
 Status = Literal["queued", "running", "completed", "failed"]
 
@@ -23,12 +24,17 @@ STATUS: Final[dict[str, Status]] = {
 }
 
 
+NEVER: Final = LAST_MILLISECOND + 1 - 365 * 24 * 60 * 60 * 1000
+"""The start of the year 9999, which people write for what never happens."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lifecycle:
     """All times in milliseconds since 1970."""
 
     status: Status
     created: int
+    created_inferred: bool
     updated: int
     started: int | None
     """``None`` while queued."""
@@ -56,9 +62,11 @@ def lifecycle(
     job: Job, identity: ObjectId | None, in_flight: Literal["keep", "fail"], repairs: Repairs
 ) -> Lifecycle | None:
     """``None`` when no creation time can be found. Mapping rules "Identity and time" and "Status"."""
-    created = _created(job, identity, repairs)
+    created, created_inferred = _created(job, identity)
     if created is None:
         return None
+    if created_inferred:
+        repairs.count("created-at-from-object-id")
     updated = milliseconds(job.get("updatedAt"))
     if updated is None:
         repairs.count("updated-at-inferred")
@@ -74,7 +82,9 @@ def lifecycle(
     completed, inferred = _completed(job, status, updated)
     if inferred:
         repairs.count("completed-at-inferred")
-    return Lifecycle(status, created, updated, started, started_inferred, completed, inferred, stopped)
+    return Lifecycle(
+        status, created, created_inferred, updated, started, started_inferred, completed, inferred, stopped
+    )
 
 
 def milliseconds(time: DatetimeMS | None) -> int | None:
@@ -90,12 +100,12 @@ def phase_starts(job: Job) -> dict[str, int]:
     )
 
 
-def _created(job: Job, identity: ObjectId | None, repairs: Repairs) -> int | None:
+def _created(job: Job, identity: ObjectId | None) -> tuple[int | None, bool]:
+    """When the job was created, and whether that is inferred from its ObjectId."""
     created = milliseconds(job.get("createdAt"))
     if created is None and identity is not None:
-        repairs.count("created-at-from-object-id")
-        created = int.from_bytes(identity.binary[:4], "big") * 1000
-    return created
+        return int.from_bytes(identity.binary[:4], "big") * 1000, True
+    return created, False
 
 
 def _status(job: Job, repairs: Repairs) -> Status:
@@ -103,12 +113,18 @@ def _status(job: Job, repairs: Repairs) -> Status:
     if status in STATUS:
         return STATUS[status]
     if status == "planning":
-        used = any((job.get("modelUsage") or {}).values())
+        usage: Any = job.get("modelUsage") or {}
+        used = any(_says_anything(used) for stage, used in usage.items() if stage != "_id")
         started = used or job.get("outline") or job.get("chapters") or phase_starts(job)
         return "running" if started else "queued"
     repairs.count("status-inferred")
     finished = job.get("completedAt") is not None or job.get("currentPhase") == "completed"
     return "completed" if finished else "running"
+
+
+def _says_anything(used: Any) -> bool:
+    """Whether a stage was used: one that came with the job has only zeros, empty texts and an ``_id``."""
+    return any(value for field, value in used.items() if field != "_id") if isinstance(used, dict) else bool(used)
 
 
 def _started(job: Job, status: Status, created: int) -> tuple[int | None, bool]:
@@ -135,9 +151,9 @@ def _completed(job: Job, status: Status, updated: int) -> tuple[int | None, bool
 
 
 def _known_times(value: Any, level: int = 1) -> Iterator[int]:
-    """Every time in the job but those that lie ahead of it: an estimate is no update."""
+    """Every time in the job but those that lie ahead of it: an estimate is no update, nor is the year 9999."""
     if isinstance(value, DatetimeMS):
-        if is_time(int(value)):
+        if is_time(int(value)) and int(value) < NEVER:
             yield int(value)
     elif isinstance(value, dict | list):
         if level > MAX_NESTING:

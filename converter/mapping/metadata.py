@@ -107,6 +107,9 @@ def _characters(characters: Mapping[str, Character], repairs: Repairs) -> Docume
         }
         if not name:
             repairs.count("character-name-fallback")
+        for field in ("traits", "relationships"):
+            if character.get(field) is None:
+                repairs.count("character-list-defaulted")
         if character.get("description") is not None:
             target["summary"] = character["description"]
         mapped[safe] = target

@@ -4,20 +4,21 @@ A job that has it already passes in one sweep of pydantic; the errors of any oth
 to move aside, so that the mapping never meets a value of the wrong type.
 """
 
-import math
 import re
+from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Any, Final, cast
 
 from bson import DatetimeMS, Decimal128
 from pydantic import TypeAdapter, ValidationError
 
-from converter.extjson import NestedTooDeep, without_surrogates
+from converter.extjson import INT64_MAX, NestedTooDeep, without_surrogates
 from converter.models.legacy import MAX_NESTING, Job, Location, is_time, path
-from converter.repairs import Repairs
+from converter.repairs import Names, Repairs
 from converter.times import milliseconds
 
-MANY_ERRORS: Final = 20_000
-"""Wrong values in one job from which they are no longer looked at one by one."""
+MANY: Final = 20_000
+"""Wrong values in one part of a job, from which it is looked at in smaller parts."""
 
 _JOB: Final = TypeAdapter(Job)
 
@@ -54,34 +55,83 @@ def check(document: dict[str, Any], repairs: Repairs) -> Job:
         return _JOB.validate_python(document)
     except ValidationError:
         mended = _copy(document, repairs)
-    try:
-        return _JOB.validate_python(mended)
-    except ValidationError as error:
-        if error.error_count() > MANY_ERRORS:
-            _move_worst_aside(mended, repairs)
-            return check(mended, repairs)
-        problems = error.errors(include_url=False, include_context=False, include_input=False)
-    # From the back, so that taking an element out of an array moves none that is still to be looked at.
-    for problem in sorted(problems, key=lambda problem: [_order(step) for step in problem["loc"]], reverse=True):
-        _mend(mended, problem["loc"], problem["type"], repairs)
+    mending = _Mending(repairs)
+    mending.mend(mended, sorted(mended), (), dict)
+    mending.close_gaps()
     return _JOB.validate_python(mended)
 
 
-def _move_worst_aside(document: dict[str, Any], repairs: Repairs) -> None:
-    """Move the fields aside, whole, that hold most of the errors: each error takes a kilobyte to be told."""
-    counts = {field: _error_count({field: document[field]}) for field in Job.__annotations__ if field in document}
-    worst = max(counts.values())
-    for field, count in counts.items():
-        if count == worst:
-            repairs.misplace(field, document.pop(field))
+_GONE: Final = object()
+"""Stands for an element that was moved aside: taken out of a long array one by one, each would move all behind it."""
 
 
-def _error_count(document: dict[str, Any]) -> int:
-    try:
-        _JOB.validate_python(document)
-    except ValidationError as error:
-        return error.error_count()
-    return 0
+class _Mending:
+    """Reads or moves aside what has the wrong type."""
+
+    def __init__(self, repairs: Repairs) -> None:
+        self._repairs = repairs
+        self._arrays: dict[int, list[Any]] = {}
+        """Those from which elements were moved aside, by their identity."""
+
+    def mend(self, holder: Any, steps: Sequence[Any], at: Location, whole: Callable[[Any], Any]) -> None:
+        """Mend an object or array, which is ``at`` that place in the job, in these of its keys or positions.
+
+        ``whole`` makes a job of a part of it. A part with too many errors is cut into smaller ones, because each error
+        takes a kilobyte to be told, and one document may hold millions.
+        """
+        in_array = isinstance(holder, list)
+        part = holder[steps[0] : steps[-1] + 1] if in_array else {step: holder[step] for step in steps}
+        try:
+            _JOB.validate_python(whole(part))
+            return
+        except ValidationError as error:
+            count = error.error_count()
+            told = error.errors(include_url=False, include_context=False, include_input=False) if count <= MANY else []
+        if told:
+            problems = ((problem["loc"][len(at) :], problem["type"]) for problem in told)
+            # From the back, as the parts are: so the repairs don't depend on where the cuts are.
+            for way, problem in sorted(problems, key=lambda found: list(map(_order, found[0])), reverse=True):
+                step: Any = steps[int(way[0])] if in_array else way[0]
+                self._mend_value(holder, (step, *way[1:]), problem, at)
+        elif len(steps) > 1:
+            size = max(1, len(steps) * MANY // (2 * count))
+            for start in reversed(range(0, len(steps), size)):
+                self.mend(holder, steps[start : start + size], at, whole)
+        else:
+            (step,) = steps
+            inner = holder[step]
+            inner_steps = range(len(inner)) if isinstance(inner, list) else sorted(inner)
+            self.mend(inner, inner_steps, (*at, step), lambda held: whole([held] if in_array else {step: held}))
+
+    def _mend_value(self, holder: Any, way: Location, problem: str, at: Location) -> None:
+        """Mend the value that ``way`` leads to from ``holder``, which is ``at`` that place in the job."""
+        repairs = self._repairs
+        for step in way[:-1]:
+            holder = holder[step]
+        place, last = (*at, *way), way[-1]
+        value = holder[last]
+        if problem == "string_unicode":
+            repairs.count("lone-surrogate")
+            holder[last] = without_surrogates(value)
+            return
+        read = _READERS[problem](value, repairs) if problem in _READERS else None
+        if read is not None:
+            holder[last] = read
+            if isinstance(read, float) and Decimal(repr(read)) != _decimal(value):
+                repairs.keep_original(path(place), value)
+            return
+        repairs.misplace(path(place), value)
+        if isinstance(holder, list):
+            repairs.leave_gap(path(place[:-1]), int(last))
+            holder[int(last)] = _GONE
+            self._arrays[id(holder)] = holder
+        else:
+            del holder[last]
+
+    def close_gaps(self) -> None:
+        """Take out the elements that were moved aside."""
+        for elements in self._arrays.values():
+            elements[:] = [element for element in elements if element is not _GONE]
 
 
 def _copy(value: Any, repairs: Repairs, level: int = 1) -> Any:
@@ -93,13 +143,13 @@ def _copy(value: Any, repairs: Repairs, level: int = 1) -> Any:
     if isinstance(value, list):
         return [_copy(held, repairs, level + 1) for held in value]
     copied = {}
+    names = None
     for key in sorted(value):
-        stem = sound = without_surrogates(key)
-        if sound != key:
+        sound = without_surrogates(key)
+        if sound is not key:
             repairs.count("key-renamed")
-            ordinal = 2
-            while sound in copied or sound in value:
-                sound, ordinal = f"{stem}~{ordinal}", ordinal + 1
+            names = names or Names(value)
+            sound = names.free(sound)
         copied[sound] = _copy(value[key], repairs, level + 1)
     return copied
 
@@ -108,45 +158,31 @@ def _order(step: int | str) -> tuple[int, str]:
     return (step, "") if isinstance(step, int) else (0, step)
 
 
-def _mend(document: Any, location: Location, problem: str, repairs: Repairs) -> None:
-    """Read, or move aside, the value at ``location``, which has the wrong type."""
-    holder = document
-    for step in location[:-1]:
-        holder = holder[step]
-    last = location[-1]
-    value = holder[last]
-    if problem == "string_unicode":
-        repairs.count("lone-surrogate")
-        holder[last] = without_surrogates(value)
-        return
-    read = _READERS[problem](value, repairs) if problem in _READERS else None
-    if read is not None:
-        holder[last] = read
-        return
-    repairs.misplace(path(location), value)
-    if isinstance(holder, list):
-        repairs.leave_gap(path(location[:-1]), int(last))
-    del holder[last]
+_DIGITS: Final = re.compile(r"[+-]?[0-9]{1,15}")
+_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 
 
-_INTEGER: Final = re.compile(r"[+-]?[0-9]{1,15}")
-_FRACTION: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
+def _decimal(value: object) -> Decimal | None:
+    """Just what a Decimal128 or a text says, ``None`` if that is no number."""
+    if isinstance(value, Decimal128):
+        exact = value.to_decimal()
+        return exact if exact.is_finite() else None
+    return Decimal(value.strip()) if type(value) is str and _NUMBER.fullmatch(value.strip()) else None
 
 
 def _read_number(value: object, repairs: Repairs) -> object:
-    if isinstance(value, Decimal128):
-        exact = value.to_decimal()
-        number = float(exact) if exact.is_finite() else math.nan
-        name = "number-from-decimal"
-    elif type(value) is str and _FRACTION.fullmatch(value.strip()):
-        text = value.strip()
-        number = int(text) if _INTEGER.fullmatch(text) else float(text)
-        name = "number-from-string"
-    else:
+    exact = _decimal(value)
+    if exact is None:
         return None
-    if number - number != 0:  # NaN and the infinities
+    number: int | float = float(exact)
+    if number - number != 0:  # it passes the largest double
         return None
-    repairs.count(name)
+    in_text = type(value) is str
+    spelt_as_integer = in_text and str(value).strip().lstrip("+-").isdecimal()
+    # An integer is also what has more digits than a double holds, but no fraction.
+    if (spelt_as_integer or number != exact) and -INT64_MAX - 1 <= exact <= INT64_MAX and exact == int(exact):
+        number = int(exact)
+    repairs.count("number-from-string" if in_text else "number-from-decimal")
     return number
 
 
@@ -157,7 +193,7 @@ def _read_time(value: object, repairs: Repairs) -> object:
     name = "date-from-string"
     if type(value) is str:
         text = value.strip()
-        stamp = milliseconds(text) if _DATE.match(text) else int(text) if _INTEGER.fullmatch(text) else None
+        stamp = milliseconds(text) if _DATE.match(text) else int(text) if _DIGITS.fullmatch(text) else None
     elif isinstance(value, int | float) and not isinstance(value, bool) and value == value // 1:
         stamp = int(value)
         name = "date-from-number"

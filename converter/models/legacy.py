@@ -10,19 +10,16 @@ from typing_extensions import TypedDict
 from converter.extjson import INT64_MAX, RawText
 from converter.times import FIRST_MILLISECOND, LAST_MILLISECOND
 
-LAST_TIME: Final = LAST_MILLISECOND - 366 * 24 * 60 * 60 * 1000
-"""The latest time that is taken for one: events that tie move on by a millisecond, and must stay within year 9999."""
-
 
 def is_time(milliseconds: int) -> bool:
-    """Whether milliseconds since 1970 are taken for a time: in the years 1 to 9998."""
-    return FIRST_MILLISECOND <= milliseconds <= LAST_TIME
+    """Whether milliseconds since 1970 are taken for a time: in the years 1 to 9999."""
+    return FIRST_MILLISECOND <= milliseconds <= LAST_MILLISECOND
 
 
 def _check_time(value: object) -> object:
     if isinstance(value, DatetimeMS) and is_time(int(value)):
         return value
-    raise PydanticCustomError("time_type", "Input should be a date in the years 1 to 9998")
+    raise PydanticCustomError("time_type", "Input should be a date in the years 1 to 9999")
 
 
 def _refuse_code(value: object) -> object:

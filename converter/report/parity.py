@@ -8,6 +8,7 @@ the repair ``misplaced`` tells of it.
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Final
 
 from bson import Decimal128
@@ -134,10 +135,15 @@ def _number(value: object) -> int | float | None:
     if isinstance(value, int):
         return int(value) if not isinstance(value, bool) and -INT64_MAX - 1 <= value <= INT64_MAX else None
     if isinstance(value, Decimal128):
-        value = float(value.to_decimal())
+        exact = value.to_decimal()
     elif type(value) is str and _NUMBER.fullmatch(value.strip()):
-        value = float(value)
-    return value if isinstance(value, float) and math.isfinite(value) else None
+        exact = Decimal(value.strip())
+    else:
+        return value if isinstance(value, float) and math.isfinite(value) else None
+    # A signalling NaN can't be made a float, and an integer may have more digits than one holds.
+    if not (exact.is_finite() and math.isfinite(nearest := float(exact))):
+        return None
+    return int(exact) if -INT64_MAX - 1 <= exact <= INT64_MAX and exact == int(exact) else nearest
 
 
 def rounded_sum(numbers: Iterable[int | float | None]) -> int | float:

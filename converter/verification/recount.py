@@ -119,7 +119,8 @@ def _text(value: object) -> str | None:
 def _number(value: object) -> int | float | None:
     """A finite number, also where it was written as text or as Decimal128; else None."""
     if isinstance(value, Decimal128):
-        value = float(value.to_decimal())
+        exact = value.to_decimal()
+        value = float(exact) if exact.is_finite() else None  # a signalling NaN can't be made a float
     elif type(value) is str:
         value = float(value) if _NUMBER.fullmatch(value.strip()) else None
     if isinstance(value, bool) or not isinstance(value, int | float):
