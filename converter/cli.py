@@ -8,7 +8,6 @@ import platform
 import sys
 import textwrap
 from collections.abc import Sequence
-from contextlib import suppress
 from importlib import metadata
 from typing import Literal, get_args, get_origin
 
@@ -19,7 +18,7 @@ from pydantic_settings import BaseSettings
 
 from converter import settings
 from converter.commands import COMMANDS, Command
-from converter.errors import BackfillError, OutputError, UsageError, masked
+from converter.errors import BackfillError, OutputError, UsageError, masked, tell
 
 PROGRAM = "novel-backfill"
 LIBRARIES = ("ijson", "orjson", "pydantic", "pymongo", "isal", "fire", "pydantic-settings", "rich")
@@ -76,8 +75,6 @@ def main(words: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _complain("interrupted")
         return INTERRUPTED
-    except BrokenPipeError:  # of a MongoDB tool's output, passed on
-        return 1
 
 
 def _run(words: list[str]) -> int:
@@ -215,6 +212,5 @@ def _say(text: str) -> None:
 
 
 def _complain(text: str) -> None:
-    with suppress(OSError):  # there is nobody left to tell
-        for line in masked(text).splitlines():  # a URI may have been given where none belongs
-            print(f"{PROGRAM}: {line}", file=sys.stderr, flush=True)
+    for line in masked(text).splitlines():  # a URI may have been given where none belongs
+        tell(f"{PROGRAM}: {line}\n")

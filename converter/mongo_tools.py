@@ -11,7 +11,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 
 from converter import storage
 from converter.disk import PRIVATE
-from converter.errors import BackfillError, OutputError, OutputExists, UsageError
+from converter.errors import BackfillError, OutputError, OutputExists, UsageError, tell
 from converter.handoff import TOOLS_URL
 from converter.layout import CHECKSUMS, MANIFEST, partial
 
@@ -110,7 +109,7 @@ def export(request: ExportRequest) -> int:
         if code == 0:
             _publish(growing, out)
         else:
-            print(f"mongoexport failed with exit code {code}; {out} was not written", file=sys.stderr)
+            tell(f"mongoexport failed with exit code {code}; {out} was not written\n")
         return code
     finally:
         growing.unlink(missing_ok=True)
@@ -185,7 +184,7 @@ def _run_masked(command: list[str], secrets: _Secrets) -> int:
     ):
         assert process.stderr is not None
         for line in process.stderr:
-            print(secrets.masked(line), end="", file=sys.stderr, flush=True)
+            tell(secrets.masked(line))
         return _exit_code(process.wait())
 
 
