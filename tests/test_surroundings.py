@@ -65,8 +65,37 @@ def test_a_bundle_is_made_whoever_listens(folder: Path) -> None:
     assert bundle(folder / "whole") == bundle(folder / "out")
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"no program", "mongoexport can't be run: Exec format error"),
+        (b"#!/nonexist\n", "mongoexport can't be run: No such file or directory"),
+        (b"#!/bin/sh\n", "mongoexport wrote nothing, and yet did not fail"),
+        (b"#!/bin/sh\nrm jobs.json.partial\n", "can't be kept: No such file or directory"),
+    ],
+)
+def test_a_mongoexport_that_is_none(content: bytes, message: str, folder: Path) -> None:
+    install_mongoexport(folder, content)
+    (folder / "jobs.json").unlink()
+    assert_one_line(shell("BACKFILL export --out=jobs.json", folder), message)
+    assert ["bin"] == os.listdir(folder)
+
+
+def test_an_export_needs_a_temporary_folder(folder: Path) -> None:
+    install_mongoexport(folder, b"#!/bin/sh\necho [] > x.json.partial\n")
+    assert 0 == shell("BACKFILL export --out=x.json", folder).returncode
+    limited = shell("ulimit -f 0; trap '' XFSZ; BACKFILL export --out=y.json", folder)
+    assert_one_line(limited, "set TMPDIR to one with room")
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
 def test_an_export_goes_on_when_nobody_can_be_told(folder: Path) -> None:
     install_mongoexport(folder, b"#!/bin/sh\necho told >&2\necho [] > x.json.partial\n")
     assert 0 == shell("BACKFILL export --out=x.json 2>/dev/full", folder).returncode
     assert "[]\n" == (folder / "x.json").read_text()
+
+
+def test_checksums_that_are_no_text_are_not_the_bundles(folder: Path) -> None:
+    run(str(folder / "jobs.json"), folder / "bundle")
+    (folder / "bundle" / "SHA256SUMS").write_bytes(b"\xff\xfe")
+    assert_one_line(shell("BACKFILL load bundle", folder), "is not the one in SHA256SUMS")
