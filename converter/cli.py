@@ -75,6 +75,11 @@ def main(words: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _complain("interrupted")
         return INTERRUPTED
+    except FileNotFoundError:
+        if not _here_is_gone():
+            raise
+        _complain("the current folder was removed: change to one that is there, or give absolute paths")
+        return 1
 
 
 def _run(words: list[str]) -> int:
@@ -199,6 +204,15 @@ def versions() -> str:
     lines += [f"{library} {metadata.version(library)}" for library in LIBRARIES]
     lines.append(f"backend of ijson: {BACKEND}")
     return "\n".join(lines)
+
+
+def _here_is_gone() -> bool:
+    """Whether the current folder was removed: whoever makes a path absolute, ours or a library, stumbles over it."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _say(text: str) -> None:

@@ -66,6 +66,36 @@ def test_a_bundle_is_made_whoever_listens(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        "load bundle",
+        "export --out=jobs.json",
+        "convert jobs.json",
+        "convert FOLDER/jobs.json",
+        "convert FOLDER/jobs.json --parts",
+        "convert jobs.json --scheduler=tcp://127.0.0.1:1",
+        "convert FOLDER/jobs.json --out=s3://bucket/bundle",
+        "verify bundle",
+        "verify FOLDER/bundle --dump=jobs.json",
+        "profile jobs.json",
+        "fixtures --out=jobs.json",
+    ],
+)
+def test_a_current_folder_that_was_removed(words: str, folder: Path) -> None:
+    run(str(folder / "jobs.json"), folder / "bundle")
+    words = words.replace("FOLDER", str(folder))
+    result = shell(f'mkdir gone && cd gone && rmdir "$PWD" && BACKFILL {words}', folder)
+    assert (1, "", 1) == (result.returncode, result.stdout, len(result.stderr.splitlines())), result.stderr
+
+
+def test_absolute_paths_need_no_current_folder(folder: Path) -> None:
+    result = shell(
+        f'mkdir gone && cd gone && rmdir "$PWD" && BACKFILL convert {folder}/jobs.json --out={folder}/out', folder
+    )
+    assert (0, "") == (result.returncode, result.stderr)
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"no program", "mongoexport can't be run: Exec format error"),
