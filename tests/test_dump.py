@@ -24,7 +24,7 @@ from converter import dump as dump_module
 from converter import extjson, json_documents
 from converter.documents import MAX_DEPTH, RawDocument, Unreadable
 from converter.dump import Dump
-from converter.errors import DumpError
+from converter.errors import DumpError, excerpt
 from converter.json_text import MAX_DIGITS
 from converter.sources import zstd
 
@@ -520,10 +520,24 @@ def test_compressed_data_with_a_flipped_byte_ends_in_an_error_or_in_the_same_doc
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
-def test_garbage_behind_compressed_data(compression: str, write: Callable[[bytes], str]) -> None:
-    documents, error = read(write(COMPRESSIONS[compression](LINES) + b"garbage, and more of it"))
+@pytest.mark.parametrize("garbage", [b"garbage, and more of it", b"\n", b"\0\0\0\r\n", b"\x1f\x8b!", b"BZh0"])
+def test_garbage_behind_compressed_data(compression: str, garbage: bytes, write: Callable[[bytes], str]) -> None:
+    documents, error = read(write(COMPRESSIONS[compression](LINES) + garbage))
     assert DOCUMENTS == values(documents)
-    assert f"byte {len(LINES):,}: the {compression} data is corrupt" in str(error)
+    assert (
+        f"byte {len(LINES):,}: {excerpt(garbage.lstrip(bytes(1)))} behind the end of the {compression} data: "
+        in str(error)
+    )
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_a_second_member_that_was_cut(compression: str, write: Callable[[bytes], str]) -> None:
+    """However little of it is there."""
+    packed = COMPRESSIONS[compression](LINES)
+    for length in range(1, 8):
+        documents, error = read(write(packed + packed[:length]))
+        assert DOCUMENTS == values(documents)
+        assert f"byte {len(LINES):,}: the {compression} data ends too early: the file is truncated" in str(error)
 
 
 ERRORS: list[tuple[str, bytes, int | None, list[object], str]] = [
