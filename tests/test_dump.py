@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from converter import dump as dump_module
 from converter import extjson, json_documents
 from converter.documents import MAX_DEPTH, RawDocument, Unreadable
-from converter.dump import Dump
+from converter.dump import Dump, Reader
 from converter.errors import DumpError, excerpt
 from converter.json_text import MAX_DIGITS
 from converter.sources import zstd
@@ -98,11 +98,13 @@ def write(tmp_path: pathlib.Path) -> Callable[[bytes], str]:
     return write_dump
 
 
-def read(path: str, buffer_size: int = 65536) -> tuple[list[RawDocument | Unreadable], DumpError | None]:
+def read(
+    path: str, buffer_size: int = 65536, reader: Reader = "auto"
+) -> tuple[list[RawDocument | Unreadable], DumpError | None]:
     """What comes out, and the error that ended it."""
     documents: list[RawDocument | Unreadable] = []
     try:
-        with Dump.open(path, buffer_size=buffer_size) as dump:
+        with Dump.open(path, buffer_size=buffer_size, reader=reader) as dump:
             for document in dump.documents():
                 documents.append(document)
     except DumpError as error:
@@ -517,6 +519,19 @@ def test_compressed_data_with_a_flipped_byte_ends_in_an_error_or_in_the_same_doc
         damaged = packed[:place] + bytes([packed[place] ^ 0x55]) + packed[place + 1 :]
         documents, error = read(write(damaged))
         assert error is not None or DOCUMENTS == values(documents)
+
+
+@pytest.mark.parametrize(
+    "last",
+    [b'{"_id"!"c"}', b'{"_id":"c\\x"}', b'{"_id":"\xff"}', b'{"_id","c"}', b'{"_id":[]"a":"b"}]}', b'{"_id":nul}'],
+)
+def test_both_readers_say_the_same_of_a_broken_document(last: bytes, write: Callable[[bytes], str]) -> None:
+    """They see the whole of it, and nothing behind it."""
+    path = write(b'[{"_id":"a"},' + last + b"]")
+    readers: list[Reader] = ["auto", "ijson"]
+    errors = [read(path, reader=reader)[1] for reader in readers]
+    assert str(errors[0]) == str(errors[1])
+    assert "document 1: this is not" in str(errors[0])
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
