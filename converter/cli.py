@@ -8,7 +8,6 @@ import platform
 import sys
 import textwrap
 from collections.abc import Sequence
-from contextlib import suppress
 from importlib import metadata
 from typing import Literal, get_args, get_origin
 
@@ -19,7 +18,7 @@ from pydantic_settings import BaseSettings
 
 from converter import settings
 from converter.commands import COMMANDS, Command
-from converter.errors import BackfillError, OutputError, UsageError, masked
+from converter.errors import BackfillError, OutputError, UsageError, masked, tell
 
 PROGRAM = "novel-backfill"
 LIBRARIES = ("ijson", "orjson", "pydantic", "pymongo", "isal", "fire", "pydantic-settings", "rich")
@@ -76,7 +75,10 @@ def main(words: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _complain("interrupted")
         return INTERRUPTED
-    except BrokenPipeError:  # of a MongoDB tool's output, passed on
+    except FileNotFoundError:
+        if not _here_is_gone():
+            raise
+        _complain("the current folder was removed: change to one that is there, or give absolute paths")
         return 1
 
 
@@ -204,6 +206,15 @@ def versions() -> str:
     return "\n".join(lines)
 
 
+def _here_is_gone() -> bool:
+    """Whether the current folder was removed: whoever makes a path absolute, ours or a library, stumbles over it."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
+
+
 def _say(text: str) -> None:
     """Print a result, at once: an error in printing it must be met here and not when the interpreter ends."""
     try:
@@ -215,6 +226,5 @@ def _say(text: str) -> None:
 
 
 def _complain(text: str) -> None:
-    with suppress(OSError):  # there is nobody left to tell
-        for line in masked(text).splitlines():  # a URI may have been given where none belongs
-            print(f"{PROGRAM}: {line}", file=sys.stderr, flush=True)
+    for line in masked(text).splitlines():  # a URI may have been given where none belongs
+        tell(f"{PROGRAM}: {line}\n")

@@ -5,7 +5,9 @@
 """
 
 import re
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Final, Self
 
@@ -26,6 +28,13 @@ def masked(text: str) -> str:
 def excerpt(data: bytes) -> str:
     """How a dump's bytes are shown in a message: the first of them, whatever they are."""
     return ascii(data[:EXCERPT].decode("utf-8", errors="replace"))
+
+
+def tell(text: str) -> None:
+    """Shows lines, with their ends, on standard error; nobody may be there to read them."""
+    if sys.stderr is not None:  # closed by the caller, as in `2>&-`; print would take standard output for it
+        with suppress(OSError, ValueError):
+            print(text, end="", file=sys.stderr, flush=True)
 
 
 class BackfillError(Exception):

@@ -261,7 +261,9 @@ class JsonReader:
         size = len(piece)
         end = nesting.end(piece)
         if end is None and broken:
-            raise self._broken(start, piece + text.ahead(EXCERPT))
+            # What it says is the fast lane's line too, which sees no further than the document's end.
+            ahead = text.ahead(EXCERPT)
+            raise self._broken(start, piece + ahead[: nesting.end(ahead)])
         while end is None:
             if text.at == len(text.data) and not text.more():
                 raise self._truncated(start)

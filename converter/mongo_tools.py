@@ -11,21 +11,20 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import unquote
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from converter import storage
-from converter.disk import PRIVATE
-from converter.errors import BackfillError, OutputError, OutputExists, UsageError
+from converter.disk import PRIVATE, sync_folder
+from converter.errors import BackfillError, OutputError, OutputExists, UsageError, tell
 from converter.handoff import TOOLS_URL
 from converter.layout import CHECKSUMS, MANIFEST, partial
 
@@ -60,7 +59,7 @@ def load(request: LoadRequest) -> int:
     Raises:
         UsageError: there is no URI, or the bundle is at a URL.
         OutputError: not a finished bundle, or its ``import.sh`` isn't the one that ``SHA256SUMS`` knows.
-        BackfillError: there is no POSIX shell.
+        BackfillError: there is no POSIX shell that runs.
     """
     uri = _given(request.uri, "TARGET_MONGODB_URI")
     if storage.is_url(request.bundle):
@@ -72,7 +71,7 @@ def load(request: LoadRequest) -> int:
     if shell is None:
         raise BackfillError(f"{script}: no sh on PATH to run it; load from Linux, macOS or WSL")
     environment = os.environ | {"TARGET_MONGODB_URI": uri, "IMPORT_MODE": request.mode}
-    with subprocess.Popen([shell, str(script)], env=environment) as process, _signals_forwarded_to(process):
+    with _started([shell, str(script)], env=environment) as process, _signals_forwarded_to(process):
         return _exit_code(process.wait())
 
 
@@ -85,7 +84,7 @@ def export(request: ExportRequest) -> int:
         UsageError: there is no URI, or it names no database.
         OutputExists: the file, or what an interrupted export left of it, exists.
         OutputError: the file can't be written.
-        BackfillError: there is no ``mongoexport``.
+        BackfillError: there is no ``mongoexport`` that runs, or it wrote nothing.
     """
     uri = _given(request.uri, "LEGACY_MONGODB_URI")
     secrets = _Secrets.of(uri, "LEGACY_MONGODB_URI")
@@ -110,7 +109,7 @@ def export(request: ExportRequest) -> int:
         if code == 0:
             _publish(growing, out)
         else:
-            print(f"mongoexport failed with exit code {code}; {out} was not written", file=sys.stderr)
+            tell(f"mongoexport failed with exit code {code}; {out} was not written\n")
         return code
     finally:
         growing.unlink(missing_ok=True)
@@ -131,10 +130,10 @@ def _check_script(script: Path) -> None:
         if not (bundle / MANIFEST).is_file():
             raise OutputError(f"{bundle} is not a finished bundle: it has no {MANIFEST}")
         digest = hashlib.sha256(script.read_bytes()).hexdigest()
-        known = (bundle / CHECKSUMS).read_text(encoding="utf-8").splitlines()
+        known = (bundle / CHECKSUMS).read_bytes().splitlines()
     except OSError as error:
         raise OutputError(f"{error.filename}: {error.strerror}; get the whole bundle again") from None
-    if f"{digest}  import.sh" not in known:
+    if f"{digest}  import.sh".encode() not in known:
         raise OutputError(f"{script} is not the one in {CHECKSUMS}; nothing was run, get the bundle again")
 
 
@@ -170,27 +169,39 @@ class _Secrets:
 @contextmanager
 def _config_file(uri: str) -> Iterator[str]:
     """A YAML file with the URI, of mode 0600, that is gone afterwards."""
-    with tempfile.NamedTemporaryFile("w", prefix="novel-export-", suffix=".yaml", encoding="utf-8") as file:
-        quoted = uri.replace("'", "''")  # the only escape that a single-quoted YAML string knows
-        file.write(f"uri: '{quoted}'\n")
-        file.flush()
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(tempfile.NamedTemporaryFile("wb", prefix="novel-export-", suffix=".yaml"))
+            quoted = uri.replace("'", "''")  # the only escape that a single-quoted YAML string knows
+            file.write(f"uri: '{quoted}'\n".encode())
+            file.flush()
+        except OSError as error:
+            message = f"the temporary folder is of no use ({error.strerror}): set TMPDIR to one with room"
+            raise BackfillError(message) from None
         yield file.name
+
+
+def _started(command: list[str], **options: Any) -> subprocess.Popen[Any]:
+    try:
+        return subprocess.Popen(command, **options)
+    except OSError as error:  # no program, or one for another machine, or a script without its interpreter
+        raise BackfillError(f"{command[0]} can't be run: {error.strerror}") from None
 
 
 def _run_masked(command: list[str], secrets: _Secrets) -> int:
     """Run ``command``, show on standard error what it prints there, line by line; return its exit code."""
     with (
-        subprocess.Popen(command, stderr=subprocess.PIPE, encoding="utf-8", errors="replace") as process,
+        _started(command, stderr=subprocess.PIPE, encoding="utf-8", errors="replace") as process,
         _signals_forwarded_to(process),
     ):
         assert process.stderr is not None
         for line in process.stderr:
-            print(secrets.masked(line), end="", file=sys.stderr, flush=True)
+            tell(secrets.masked(line))
         return _exit_code(process.wait())
 
 
 @contextmanager
-def _signals_forwarded_to(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> Iterator[None]:
+def _signals_forwarded_to(process: subprocess.Popen[Any]) -> Iterator[None]:
     """While inside, a signal to this process stops the tool first, so that we clean up after it and not before.
 
     A signal that is ignored (SIGHUP under ``nohup``) stays ignored.
@@ -218,13 +229,14 @@ def _exit_code(returncode: int) -> int:
 
 def _publish(growing: Path, out: Path) -> None:
     """Give the complete file its name, durably, and never in place of another."""
-    with growing.open("rb") as file:
-        os.fsync(file.fileno())
-    if out.exists():
-        raise OutputExists(f"{out} was made by someone else meanwhile; give another --out")
-    growing.rename(out)
-    folder = os.open(out.parent, os.O_RDONLY)
     try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        if out.exists():
+            raise OutputExists(f"{out} was made by someone else meanwhile; give another --out")
+        if growing.stat().st_size == 0:  # an empty collection is `[]`
+            raise BackfillError(f"mongoexport wrote nothing, and yet did not fail; {out} was not written")
+        with growing.open("rb") as file:
+            os.fsync(file.fileno())
+        growing.rename(out)
+    except OSError as error:
+        raise OutputError(f"{growing} can't be kept: {error.strerror}; {out} was not written") from None
+    sync_folder(out.parent)

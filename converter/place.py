@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Protocol
 
 from converter import storage
-from converter.disk import sync_folder, writing
+from converter.disk import crash_point, sync_folder, writing
 
 _BUFFER = 1 << 18
 
@@ -96,6 +96,7 @@ class _Folder:
     def rename(self, names: Mapping[str, str]) -> None:
         for name, final in names.items():
             self.take(self.folder / name, final)
+            crash_point("renamed")
 
     def remove(self, name: str) -> bool:
         with writing(self.folder / name), suppress(FileNotFoundError):

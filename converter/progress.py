@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
 
 # rich is imported where a live bar is drawn: elsewhere, as in a batch job, a run need not wait for it.
 if TYPE_CHECKING:
@@ -119,9 +119,11 @@ def displayed(mode: Mode, stream: TextIO | None = None) -> Iterator[Progress]:
         from rich.live import Live
 
         # Drawn only when told to, in this thread: beside one of rich's, workers couldn't be forked.
-        live = Live(console=Console(file=stream), auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
+        # rich ends the program when its reader has gone, and it writes at the bar's beginning and end too.
+        console = Console(file=cast(TextIO, _UntilClosed(stream)))
+        live = Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
         progress.interval = LIVE_INTERVAL
-        progress.show = _until_closed(progress, lambda state: live.update(_picture(state), refresh=True))
+        progress.show = lambda state: live.update(_picture(state), refresh=True)
         with live:
             try:
                 yield progress
@@ -130,7 +132,8 @@ def displayed(mode: Mode, stream: TextIO | None = None) -> Iterator[Progress]:
         return
     if mode != "none":
         line = _plain_line if mode == "plain" else _json_line
-        progress.show = _until_closed(progress, lambda state: print(line(state), file=stream, flush=True))
+        lines = cast(TextIO, _UntilClosed(stream))
+        progress.show = lambda state: print(line(state), file=lines, flush=True)
     try:
         yield progress
     finally:
@@ -147,14 +150,29 @@ def _is_terminal(stream: TextIO) -> bool:
     return console.is_terminal and not console.is_dumb_terminal
 
 
-def _until_closed(progress: Progress, show: Callable[[Progress], None]) -> Callable[[Progress], None]:
-    def guarded(state: Progress) -> None:
-        try:
-            show(state)
-        except (OSError, ValueError):  # the reader of our stderr has gone, or it was closed
-            progress.show = None
+class _UntilClosed:
+    """A stream that takes no more when its reader has gone, or when it was closed, and says nothing of it."""
 
-    return guarded
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._closed = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> None:
+        self._try(self._stream.write, text)
+
+    def flush(self) -> None:
+        self._try(self._stream.flush)
+
+    def _try(self, work: Callable[..., object], *arguments: str) -> None:
+        if self._closed:
+            return
+        try:
+            work(*arguments)
+        except (OSError, ValueError):
+            self._closed = True
 
 
 def _picture(state: Progress) -> "Group":

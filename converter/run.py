@@ -87,19 +87,28 @@ class Run:
             with suppress(DumpError):  # where the storage is what failed, it doesn't tell that either
                 self._refuse_changed_dumps()
             self.save()
-            way_on = self.request.way_on(self.tally.read)
-            if self.tally.read and not self.request.dry_run:
-                way_on = (
-                    f"the {self.tally.read:,} documents before it are converted; "
-                    f"with another dump start over with --overwrite, with this one {way_on}"
-                )
             raise DumpError(
-                f"{error.message}; {way_on}",
+                f"{error.message}; {self._way_on_from_a_broken_dump()}",
                 path=error.path,
                 offset=error.offset,
                 index=error.index,
             ) from error
         self._judge_rejects(at_end=True)
+
+    def _way_on_from_a_broken_dump(self) -> str:
+        """What is kept, and what to do. A part that ended where its dump breaks would end where no part should."""
+        read = self.tally.read
+        way_on = self.request.way_on(read)
+        if self.request.dry_run:
+            return way_on
+        if read:
+            way_on = f"with another dump start over with --overwrite, with this one {way_on}"
+        if self.request.parts:
+            before = f", the parts before it hold {_number_of_documents(read)}" if read else ""
+            return f"with --parts nothing is kept of the part in which a dump breaks{before}; {way_on}"
+        if read:
+            return f"the {_number_of_documents(read)} before it {'is' if read == 1 else 'are'} converted; {way_on}"
+        return way_on
 
     def _convert_documents(self, interruption: Interruption) -> None:
         unsaved, saved_bytes = 0, self.outputs.bytes
@@ -117,7 +126,7 @@ class Run:
                 self._judge_rejects()
                 if interruption.requested:
                     self.save()
-                    raise Interrupted(f"interrupted after {self.tally.read:,} documents; {self.request.way_on()}")
+                    raise self._interrupted()
                 if self.tally.read == limit:
                     break
 
@@ -133,7 +142,10 @@ class Run:
                 self.save()
                 self._judge_rejects()
                 if interruption.requested:
-                    raise Interrupted(f"interrupted after {self.tally.read:,} documents; {self.request.way_on()}")
+                    raise self._interrupted()
+
+    def _interrupted(self) -> Interrupted:
+        return Interrupted(f"interrupted after {_number_of_documents(self.tally.read)}; {self.request.way_on()}")
 
     def save(self, publishing: dict[str, str] | None = None) -> None:
         """Makes a checkpoint. Durable first, then remembered."""
@@ -330,6 +342,10 @@ def _task(request: ConvertRequest, identity: Identity) -> Task:
     options = mapping.Options(queue=request.queue, in_flight=request.in_flight)
     names = tuple(dump.name for dump in identity.inputs) if len(identity.inputs) > 1 else ()
     return Task(options, request.json_format, names)
+
+
+def _number_of_documents(count: int) -> str:
+    return "1 document" if count == 1 else f"{count:,} documents"
 
 
 def _window(dump: Dump, end: int) -> str | None:

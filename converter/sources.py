@@ -17,7 +17,7 @@ from typing import Protocol
 from isal import igzip_lib
 
 from converter import storage
-from converter.errors import DumpError
+from converter.errors import DumpError, excerpt
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -43,13 +43,22 @@ class _Decompressor(Protocol):
     def decompress(self, data: bytes, max_length: int) -> bytes: ...
 
 
-# Compression -> its first bytes, and what makes a decompressor for one member (gzip), frame (zstd) or stream.
-_COMPRESSIONS: dict[str, tuple[re.Pattern[bytes], Callable[[], _Decompressor]]] = {
-    "gzip": (re.compile(rb"\x1f\x8b\x08"), lambda: igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_GZIP)),
+# Compression -> its first bytes, an example of them, and what makes a decompressor for one member (gzip), frame (zstd)
+# or stream.
+_COMPRESSIONS: dict[str, tuple[re.Pattern[bytes], bytes, Callable[[], _Decompressor]]] = {
+    "gzip": (
+        re.compile(rb"\x1f\x8b\x08"),
+        b"\x1f\x8b\x08",
+        lambda: igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_GZIP),
+    ),
     # The second form is a skippable frame, which pzstd writes first.
-    "zstd": (re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18", re.DOTALL), zstd.ZstdDecompressor),
-    "xz": (re.compile(rb"\xfd7zXZ\x00"), lzma.LZMADecompressor),
-    "bzip2": (re.compile(rb"BZh[1-9]"), bz2.BZ2Decompressor),
+    "zstd": (
+        re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18", re.DOTALL),
+        b"\x28\xb5\x2f\xfd",
+        zstd.ZstdDecompressor,
+    ),
+    "xz": (re.compile(rb"\xfd7zXZ\x00"), b"\xfd7zXZ\x00", lzma.LZMADecompressor),
+    "bzip2": (re.compile(rb"BZh[1-9]"), b"BZh9", bz2.BZ2Decompressor),
 }
 # isal's stub calls its exception class an instance; bz2 raises OSError.
 _CORRUPT: tuple[type[Exception], ...] = (igzip_lib.error, lzma.LZMAError, zstd.ZstdError, OSError)  # type: ignore[assignment]
@@ -174,7 +183,7 @@ class Source:
         for magic, name in _FOREIGN.items():
             if head.startswith(magic):
                 raise DumpError(f"this is {name}", path=self.path)
-        self.compression = next((name for name, (magic, _) in _COMPRESSIONS.items() if magic.match(head)), None)
+        self.compression = next((name for name, (magic, *_) in _COMPRESSIONS.items() if magic.match(head)), None)
         if self.compression is not None:
             head, chunks = self._peek(self._decompressed(chunks, self.compression))
         mark = next((mark for mark in _BYTE_ORDER_MARKS if head.startswith(mark)), b"")
@@ -217,7 +226,7 @@ class Source:
             yield chunk
 
     def _decompressed(self, chunks: Iterator[bytes], compression: str) -> Iterator[bytes]:
-        new = _COMPRESSIONS[compression][1]
+        magic, example, new = _COMPRESSIONS[compression]
         decompressor = new()
         while True:
             chunk = b""
@@ -229,6 +238,12 @@ class Source:
                     if following is None:
                         return
                     chunk = following.lstrip(b"\0")
+                if not magic.match(
+                    chunk + example[len(chunk) :]
+                ):  # the file may end, or a piece, within the first bytes
+                    raise self.error(
+                        f"{excerpt(chunk)} behind the end of the {compression} data: remove it, or {EXPORT_AGAIN}"
+                    )
                 decompressor = new()
             elif decompressor.needs_input:
                 chunk = next(chunks, b"")

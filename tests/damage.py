@@ -296,6 +296,19 @@ def has_alerts(metadata: Document) -> bool:
     return len(metadata["continuityAlerts"]) > 1
 
 
+def resolve_first_alert(metadata: Document) -> None:
+    alert = metadata["continuityAlerts"][0]
+    alert["resolved"] = not alert["resolved"]
+
+
+def has_usage(job: Document) -> bool:
+    return "premiseAnalysis" in job.get("modelUsage", {})
+
+
+def has_recorded_cost(metrics: Document) -> bool:
+    return bool(metrics["cost"]["extra"]["recordedTotalUsd"] > 0)
+
+
 def has_decision(metadata: Document) -> bool:
     return bool(metadata["aiDecisions"])
 
@@ -663,6 +676,13 @@ FORGED_RELATIONS = (
         "cost-tracking",
     ),
     Damage(
+        "prompt tokens of an event",
+        forgery(EVENTS, elsewhere(edited(put("event.promptTokens", 99), is_cost))),
+        "consistency",
+        EVENTS,
+        "cost-tracking",
+    ),
+    Damage(
         "embedded event changed",
         forgery(JOBS, edited(put("events.0.occurredAt", "2025-01-01T00:00:00.000Z"), has_embedded_event)),
         "consistency",
@@ -866,6 +886,44 @@ AGAINST_THE_DUMP = (
         "source",
         JOBS,
         "ids of the alerts",
+        True,
+    ),
+    *(
+        Damage(f"{path} of {file}", forgery(file, edited(put(path, value), where)), "source", JOBS, reason, True)
+        for file, path, value, where, reason in (
+            (JOBS, "_id", {"$oid": "f" * 24}, any_document, "_id differs"),
+            (JOBS, "createdAt", {"$date": "2025-01-01T00:00:00.000Z"}, any_document, "createdAt differs"),
+            (METRICS, "createdAt", {"$date": "2025-01-01T00:00:00.000Z"}, any_document, "createdAt differs"),
+            (JOBS, "receivedAt", "2025-01-01T00:00:00.000Z", any_document, "receivedAt differs"),
+            (JOBS, "chapters.0.title", "Another", has_text, "chapters.0 differs"),
+            (JOBS, "chapters.0.generatedAt", "2025-01-01T00:00:00.000Z", has_text, "chapters.0 differs"),
+            (JOBS, "outline.0.keyEvents", ["another"], has_outline, "outline.0 differs"),
+            (JOBS, "modelUsage.premiseAnalysis.tokensUsed", 7, has_usage, "modelUsage.premiseAnalysis.tokensUsed"),
+            (METRICS, "cost.analysisUsd", 7.5, has_recorded_cost, "costs of the stage analysis differ"),
+            (METRICS, "tokens.outline", 7, any_document, "tokens of the stage outline differ"),
+            (METRICS, "latencyMs.chapters", 7, any_document, "latencyMs.chapters differs"),
+            (METADATA, "continuityAlerts.0.message", "another", has_alerts, "continuityAlerts.0 differs"),
+            (METADATA, "aiDecisions.0.summary", "another", has_decision, "aiDecisions."),
+            (METADATA, "storyBibleMetadata.timeline.0.title", "another", has_story_bible, "timeline.0 differs"),
+            (METADATA, "storyBibleMetadata.plotThreads.0.status", "another", has_story_bible, "plotThreads.0 differs"),
+            (METADATA, "storyBibleThemes", ["another"], has_story_bible, "storyBibleThemes"),
+            (METADATA, "performance.totalRequests", -7, has_story_bible, "performance.totalRequests differs"),
+        )
+    ),
+    Damage(
+        "an alert resolved",
+        forgery(METADATA, edited(resolve_first_alert, has_alerts)),
+        "source",
+        JOBS,
+        "continuityAlerts.0 differs",
+        True,
+    ),
+    Damage(
+        "a character renamed",
+        forgery(METADATA, edited(first_character(put("name", "Another")), has_story_bible)),
+        "source",
+        JOBS,
+        "storyBibleCharacters.",
         True,
     ),
     Damage("a job lost without a trace", job_removed_everywhere, "source", JOBS, "is missing, document 1", True),

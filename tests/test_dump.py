@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 from converter import dump as dump_module
 from converter import extjson, json_documents
 from converter.documents import MAX_DEPTH, RawDocument, Unreadable
-from converter.dump import Dump
-from converter.errors import DumpError
+from converter.dump import Dump, Reader
+from converter.errors import DumpError, excerpt
 from converter.json_text import MAX_DIGITS
 from converter.sources import zstd
 
@@ -98,11 +98,13 @@ def write(tmp_path: pathlib.Path) -> Callable[[bytes], str]:
     return write_dump
 
 
-def read(path: str, buffer_size: int = 65536) -> tuple[list[RawDocument | Unreadable], DumpError | None]:
+def read(
+    path: str, buffer_size: int = 65536, reader: Reader = "auto"
+) -> tuple[list[RawDocument | Unreadable], DumpError | None]:
     """What comes out, and the error that ended it."""
     documents: list[RawDocument | Unreadable] = []
     try:
-        with Dump.open(path, buffer_size=buffer_size) as dump:
+        with Dump.open(path, buffer_size=buffer_size, reader=reader) as dump:
             for document in dump.documents():
                 documents.append(document)
     except DumpError as error:
@@ -560,11 +562,38 @@ def test_compressed_data_with_a_flipped_byte_ends_in_an_error_or_in_the_same_doc
         assert error is not None or DOCUMENTS == values(documents)
 
 
+@pytest.mark.parametrize(
+    "last",
+    [b'{"_id"!"c"}', b'{"_id":"c\\x"}', b'{"_id":"\xff"}', b'{"_id","c"}', b'{"_id":[]"a":"b"}]}', b'{"_id":nul}'],
+)
+def test_both_readers_say_the_same_of_a_broken_document(last: bytes, write: Callable[[bytes], str]) -> None:
+    """They see the whole of it, and nothing behind it."""
+    path = write(b'[{"_id":"a"},' + last + b"]")
+    readers: list[Reader] = ["auto", "ijson"]
+    errors = [read(path, reader=reader)[1] for reader in readers]
+    assert str(errors[0]) == str(errors[1])
+    assert "document 1: this is not" in str(errors[0])
+
+
 @pytest.mark.parametrize("compression", COMPRESSIONS)
-def test_garbage_behind_compressed_data(compression: str, write: Callable[[bytes], str]) -> None:
-    documents, error = read(write(COMPRESSIONS[compression](LINES) + b"garbage, and more of it"))
+@pytest.mark.parametrize("garbage", [b"garbage, and more of it", b"\n", b"\0\0\0\r\n", b"\x1f\x8b!", b"BZh0"])
+def test_garbage_behind_compressed_data(compression: str, garbage: bytes, write: Callable[[bytes], str]) -> None:
+    documents, error = read(write(COMPRESSIONS[compression](LINES) + garbage))
     assert DOCUMENTS == values(documents)
-    assert f"byte {len(LINES):,}: the {compression} data is corrupt" in str(error)
+    assert (
+        f"byte {len(LINES):,}: {excerpt(garbage.lstrip(bytes(1)))} behind the end of the {compression} data: "
+        in str(error)
+    )
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_a_second_member_that_was_cut(compression: str, write: Callable[[bytes], str]) -> None:
+    """However little of it is there."""
+    packed = COMPRESSIONS[compression](LINES)
+    for length in range(1, 8):
+        documents, error = read(write(packed + packed[:length]))
+        assert DOCUMENTS == values(documents)
+        assert f"byte {len(LINES):,}: the {compression} data ends too early: the file is truncated" in str(error)
 
 
 ERRORS: list[tuple[str, bytes, int | None, list[object], str]] = [

@@ -439,6 +439,12 @@ def test_truncated_dump(array: str, tmp_path: Path) -> None:
     assert undisturbed(array, tmp_path) == bundle(out)
 
 
+def test_one_document_is_no_documents(array: str, tmp_path: Path) -> None:
+    Path(array).write_bytes(b'[{"_id":"a"},{"_id":')
+    with pytest.raises(DumpError, match="; the 1 document before it is converted; with another dump"):
+        run(array, tmp_path / "out")
+
+
 def test_dump_that_is_broken_from_the_start(tmp_path: Path) -> None:
     """There is nothing to go on from, so nobody is told to."""
     path = tmp_path / "my dump"

@@ -139,6 +139,31 @@ def test_a_broken_dump_keeps_the_parts_before(tmp_path: Path) -> None:
     assert bundle(tmp_path / "whole") == bundle(tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("size", "kept"),
+    [
+        (
+            6000,
+            r"; with --parts nothing is kept of the part in which a dump breaks, the parts before it hold \d ",
+        ),
+        (
+            10**6,
+            "; with --parts nothing is kept of the part in which a dump breaks; nothing was converted; start over ",
+        ),
+    ],
+)
+def test_a_truncated_dump_says_that_its_last_part_is_not_kept(
+    size: int, kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "PART_BYTES", size)
+    path = tmp_path / "dump"
+    content = Path(write_dump(path, jobs(14))).read_bytes()
+    path.write_bytes(content[: len(content) * 2 // 3])
+    with pytest.raises(DumpError, match=kept):
+        run(str(path), tmp_path / "out", parts=True)
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
 def die(*_: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 

@@ -1,8 +1,10 @@
 """Progress: the state's arithmetic by a clock of the test's own, and what each renderer shows."""
 
 import ast
+import errno
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -133,12 +135,13 @@ def test_rich_is_not_waited_for_where_there_is_no_terminal(tmp_path: Path) -> No
     ]
 
 
-def test_a_stream_that_was_closed_before_is_no_terminal(clock: Clock) -> None:
+@pytest.mark.parametrize("mode", ["auto", "live"])
+def test_a_stream_that_was_closed_before_is_no_terminal(mode: Mode, clock: Clock) -> None:
     stream = Terminal()
     stream.close()
-    with displayed("auto", stream) as state:
+    with displayed(mode, stream) as state:
         advance(state, clock, 0, 1, 1)
-    assert state.show is None
+    assert 1 == state.documents
 
 
 @pytest.mark.parametrize("mode", ["auto", "plain", "json", "live"])
@@ -190,18 +193,38 @@ def test_no_color(monkeypatch: pytest.MonkeyPatch, clock: Clock, no_color: bool)
 
 
 class Gone(io.StringIO):
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+        self.attempts = 0
+
     def write(self, text: str) -> int:
-        raise BrokenPipeError
+        self.attempts += 1
+        raise self.error
 
 
-def test_a_stream_that_is_gone_stops_the_display_only(clock: Clock) -> None:
-    with displayed("plain", Gone()) as state:
+@pytest.mark.parametrize("mode", ["plain", "json", "live"])
+@pytest.mark.parametrize("error", [BrokenPipeError(), OSError(errno.ENOSPC, "full"), ValueError("closed")])
+def test_a_stream_that_is_gone_stops_the_display_only(mode: Mode, error: Exception, clock: Clock) -> None:
+    stream = Gone(error)
+    with displayed(mode, stream) as state:
         state.clock = clock
-        advance(state, clock, 0, 1, 1)
-        advance(state, clock, 10, 2, 2)
-        assert state.show is None
-        advance(state, clock, 10, 3, 3)
-    assert 3 == state.documents
+        for number in range(1, 4):
+            advance(state, clock, 10, number, number)
+    assert (3, 1) == (state.documents, stream.attempts)
+
+
+@pytest.mark.parametrize("mode", ["plain", "live"])
+def test_a_run_is_finished_when_its_terminal_has_gone(mode: str, tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    dump = write_dump(tmp_path / "jobs.json", jobs(3))
+    command = [sys.executable, "-m", "converter", "convert", dump, f"--out={tmp_path / 'out'}", f"--progress={mode}"]
+    try:
+        result = subprocess.run(command, stdout=subprocess.PIPE, stderr=writer, text=True, check=True)
+    finally:
+        os.close(writer)
+    assert f"next: novel-backfill load {tmp_path / 'out'}" == result.stdout.splitlines()[-1]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ from converter.manifest import Manifest
 from converter.verification import recount
 from converter.verification.evidence import JOBS, ONE_PER_JOB, facts_of
 from converter.verification.findings import Parity, Proof, shown
+from converter.verification.source_values import source_values
+from converter.verification.values import differences
 
 
 def compare_with_dumps(paths: tuple[str, ...], manifest: Manifest, evidence: sqlite3.Connection, proof: Proof) -> None:
@@ -66,7 +68,7 @@ def _recount(paths: tuple[str, ...], manifest: Manifest, evidence: sqlite3.Conne
             detail = f"document {raw.index:,} of the dump {shown(dump)} is no job, and is not here"
             proof.problem("source", REJECTS, None, detail)
             continue
-        facts = recount.source_facts(raw.value)
+        facts = recount.source_facts(raw.value) | source_values(raw.value)
         for quantity in recount.QUANTITIES:
             totals[quantity] += facts[quantity]
         row = (recount.source_job_id(raw.value), dump, raw.index, orjson.dumps(facts).decode())
@@ -120,7 +122,8 @@ def _compare_jobs(evidence: sqlite3.Connection, proof: Proof) -> Counter[str]:
             detail = f"jobId: no such job in the dump: {shown(job or '')}"
             proof.expect(unnamed >= 0, "source", JOBS, line, detail)
         elif facts and all(parts):
-            different = recount.differences(orjson.loads(source[0]), bundle)
+            dump = orjson.loads(source[0])
+            different = recount.differences(dump, bundle) + differences(dump, bundle)
             proof.expect(not different, "source", JOBS, line, f"job {shown(job)}: {'; '.join(different[:5])}")
     missing = evidence.execute(
         "SELECT job, dump, position FROM source WHERE job IS NOT NULL AND NOT EXISTS "

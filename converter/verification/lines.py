@@ -16,7 +16,7 @@ from converter.layout import DATA_FILES, MANIFEST, REJECTS, data_files
 from converter.manifest import Manifest
 from converter.models.target import COLLECTIONS, violations
 from converter.place import Place
-from converter.verification import recount
+from converter.verification import recount, values
 from converter.verification.evidence import EVENTS, JOBS, METADATA, METRICS, ONE_PER_JOB
 from converter.verification.findings import Proof, shown
 
@@ -28,11 +28,12 @@ MAX_LEVELS: Final = 100
 """Levels of objects and arrays in a document, from the same page."""
 
 _FACTS: Final = {
-    JOBS: recount.job_facts,
-    EVENTS: recount.event_facts,
-    METRICS: recount.metrics_facts,
-    METADATA: recount.metadata_facts,
+    JOBS: (recount.job_facts, values.job_values),
+    EVENTS: (recount.event_facts,),
+    METRICS: (recount.metrics_facts, values.metrics_values),
+    METADATA: (recount.metadata_facts, values.metadata_values),
 }
+"""What is remembered of the documents of a file."""
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
@@ -55,7 +56,8 @@ def check_lines(bundle: Place, manifest: Manifest, evidence: sqlite3.Connection,
             if not wrong:
                 contradictions = recount.contradictions(collection, document)
                 proof.expect(not contradictions, "consistency", name, number, "; ".join(contradictions))
-                facts = orjson.dumps(_FACTS[name](document)).decode()
+                found = {fact: held for facts_of in _FACTS[name] for fact, held in facts_of(document).items()}
+                facts = orjson.dumps(found).decode()
             _remember(evidence, name, number, document, facts)
 
 

@@ -51,14 +51,17 @@ _DIGESTS: Final = {
     "enhancementIds": "the ids of the enhancements",
 }
 
-_STAGES: Final = {"analysis": "premiseAnalysis", "outline": "outlineGeneration", "chapters": "chapterGeneration"}
+_OF_STAGES: Final = {"stageCosts": "costs", "stageTokens": "tokens"}
+STAGES: Final = {"analysis": "premiseAnalysis", "outline": "outlineGeneration", "chapters": "chapterGeneration"}
 _PAYLOAD_TEXTS: Final = ("title", "premise", "genre", "subgenre")
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
-_HEX_ID: Final = re.compile(r"[0-9a-fA-F]{24}")
+HEX_ID: Final = re.compile(r"[0-9a-fA-F]{24}")
 # An entry without an id of its own gets one of this form, which the dump can't be asked about.
-_MADE_ID: Final = re.compile(r"(?:alert|decision|enhancement)-[0-9a-f]{16}")
+MADE_ID: Final = re.compile(r"(?:alert|decision|enhancement)-[0-9a-f]{16}")
 _NO_SUMMARY: Final = "(no summary)"
 """What stands in an outline entry that had no summary."""
+TOKENS: Final = ("promptTokens", "completionTokens", "totalTokens")
+"""What a chapter and its event say of the tokens that it took."""
 EMBEDDED_EVENTS: Final = 50
 """How many of its latest events of each kind a job carries with it."""
 EMBEDDED: Final = {"generation": "events", "domain": "domainEvents"}
@@ -74,19 +77,19 @@ def agree(one: float, other: float) -> bool:
     return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-9) or (math.isnan(one) and math.isnan(other))
 
 
-def _hash(data: bytes) -> str:
+def hashed(data: bytes) -> str:
     return blake2b(data, digest_size=16).hexdigest()
 
 
 def digest(value: object) -> str:
     """32 hexadecimal digits that stand for a BSON value without lone surrogates."""
-    return _hash(extjson.mapped_line(value))
+    return hashed(extjson.mapped_line(value))
 
 
 def digest_if_shallow(value: object) -> str | None:
     """The same for any value of a dump; None for what is nested too deep for JSON."""
     try:
-        return _hash(extjson.dumps(value))
+        return hashed(extjson.dumps(value))
     except (orjson.JSONEncodeError, RecursionError):
         return None
 
@@ -100,19 +103,19 @@ def total(numbers: Iterable[int | float]) -> int | float:
     return int(exact) if exact.is_integer() and abs(exact) < 2**53 else exact
 
 
-def _object(value: object) -> Document:
+def as_object(value: object) -> Document:
     return value if isinstance(value, dict) else {}
 
 
-def _objects(value: object) -> list[Document]:
+def objects_of(value: object) -> list[Document]:
     return [held for held in value if isinstance(held, dict)] if isinstance(value, list) else []
 
 
-def _entries(value: object) -> dict[str, Document]:
-    return {key: held for key, held in _object(value).items() if isinstance(held, dict)}
+def entries_of(value: object) -> dict[str, Document]:
+    return {key: held for key, held in as_object(value).items() if isinstance(held, dict)}
 
 
-def _text(value: object) -> str | None:
+def as_text(value: object) -> str | None:
     return extjson.without_surrogates(value) if type(value) is str else None
 
 
@@ -135,8 +138,8 @@ def _numbers(entries: Sequence[Mapping[str, Any]], field: str) -> list[int | flo
 
 
 def _own_ids(entries: Sequence[Mapping[str, Any]], field: str) -> list[str]:
-    ids = (_text(entry.get(field)) for entry in entries)
-    return sorted(held for held in ids if held and not _MADE_ID.fullmatch(held))
+    ids = (as_text(entry.get(field)) for entry in entries)
+    return sorted(held for held in ids if held and not MADE_ID.fullmatch(held))
 
 
 def _first_tracked(*candidates: int | float | None) -> int | float:
@@ -149,13 +152,13 @@ def _first_tracked(*candidates: int | float | None) -> int | float:
 
 def source_job_id(document: Document) -> str | None:
     """The job's identity by the rule "jobId"; None where an unusual ``_id`` leaves its spelling open."""
-    named = _text(document.get("jobId"))
+    named = as_text(document.get("jobId"))
     if named and named.strip():
         return named.strip()
     identity = document.get("_id")
     if type(identity) is str:
         text = extjson.without_surrogates(identity)
-        return text.lower() if _HEX_ID.fullmatch(text) else text.strip() or None
+        return text.lower() if HEX_ID.fullmatch(text) else text.strip() or None
     if isinstance(identity, ObjectId | int | float | Decimal128) and not isinstance(identity, bool):
         return str(identity)
     return None
@@ -163,26 +166,26 @@ def source_job_id(document: Document) -> str | None:
 
 def source_facts(document: Document) -> Facts:
     """What a legacy job of the dump holds."""
-    metadata = _object(document.get("metadata"))
-    story_bible = _object(metadata.get("storyBible"))
-    chapters = _objects(document.get("chapters"))
-    outline = _objects(document.get("outline"))
-    alerts = _objects(metadata.get("continuityAlerts"))
-    decisions = _objects(metadata.get("aiDecisions"))
-    enhancements = _objects(metadata.get("enhancementsApplied"))
-    summaries = [text for entry in outline if (text := _text(entry.get("summary")))]
+    metadata = as_object(document.get("metadata"))
+    story_bible = as_object(metadata.get("storyBible"))
+    chapters = objects_of(document.get("chapters"))
+    outline = objects_of(document.get("outline"))
+    alerts = objects_of(metadata.get("continuityAlerts"))
+    decisions = objects_of(metadata.get("aiDecisions"))
+    enhancements = objects_of(metadata.get("enhancementsApplied"))
+    summaries = [text for entry in outline if (text := as_text(entry.get("summary")))]
     alert_ids = sorted(set(_own_ids(alerts, "id")))
     return {
-        **_text_facts([_text(chapter.get("content")) for chapter in chapters]),
-        "payloadTexts": digest([_text(document.get(field)) or "" for field in _PAYLOAD_TEXTS]),
+        **_text_facts([as_text(chapter.get("content")) for chapter in chapters]),
+        "payloadTexts": digest([as_text(document.get(field)) or "" for field in _PAYLOAD_TEXTS]),
         "outline": len(outline),
         "outlineTexts": digest([text for text in summaries if text != _NO_SUMMARY]),
         **_source_costs(document, metadata, chapters),
-        "characters": len(_entries(story_bible.get("characters"))),
-        "locations": len(_entries(story_bible.get("locations"))),
-        "plotThreads": len(_objects(story_bible.get("plotThreads"))),
-        "timeline": len(_objects(story_bible.get("timeline"))),
-        "themes": len(_objects(story_bible.get("themes"))),
+        "characters": len(entries_of(story_bible.get("characters"))),
+        "locations": len(entries_of(story_bible.get("locations"))),
+        "plotThreads": len(objects_of(story_bible.get("plotThreads"))),
+        "timeline": len(objects_of(story_bible.get("timeline"))),
+        "themes": len(objects_of(story_bible.get("themes"))),
         "alertOccurrences": len(alerts),
         "namedAlerts": len(alert_ids),
         "alertIds": digest(alert_ids),
@@ -198,25 +201,26 @@ def _text_facts(texts: list[str | None]) -> Facts:
         "chapters": len(texts),
         "chapterTexts": sum(text is not None for text in texts),
         "chapterCharacters": sum(len(text or "") for text in texts),
-        "texts": [None if text is None else _hash(text.encode()) for text in texts],
+        "texts": [None if text is None else hashed(text.encode()) for text in texts],
     }
 
 
 def _source_costs(document: Document, metadata: Document, chapters: list[Document]) -> Facts:
     """Mapping rules "novel_job_metrics"."""
-    tracking = _object(metadata.get("costTracking"))
-    breakdown = _object(tracking.get("breakdown"))
-    usage = {stage: _object(_object(document.get("modelUsage")).get(legacy)) for stage, legacy in _STAGES.items()}
+    tracking = as_object(metadata.get("costTracking"))
+    breakdown = as_object(tracking.get("breakdown"))
+    usage = {stage: as_object(as_object(document.get("modelUsage")).get(legacy)) for stage, legacy in STAGES.items()}
     used = {stage: _number(held.get("cost")) for stage, held in usage.items()}
     chapter_costs = _numbers(chapters, "cost")
     chapter_cost = total(chapter_costs)
     stages = {
         stage: _first_tracked(_number(breakdown.get(stage)), used[stage])
         or (chapter_cost if stage == "chapters" else 0)
-        for stage in _STAGES
+        for stage in STAGES
     }
     chapter_tokens = total(_numbers(chapters, "tokensUsed"))
     tokens = {stage: _first_tracked(_number(held.get("tokensUsed"))) for stage, held in usage.items()}
+    tokens["chapters"] = tokens["chapters"] or chapter_tokens
     recorded = _number(tracking.get("totalCost")) or 0
     spent_on_chapters = chapter_cost if chapter_costs else used["chapters"] or 0
     return {
@@ -224,10 +228,11 @@ def _source_costs(document: Document, metadata: Document, chapters: list[Documen
         "usageCost": total(cost or 0 for cost in used.values()),
         "recordedCost": recorded,
         "recomputedCost": total([used["analysis"] or 0, used["outline"] or 0, spent_on_chapters]),
+        "stageCosts": stages,
         "totalCost": _first_tracked(recorded) or total(stages.values()),
         "chapterTokens": chapter_tokens,
-        "totalTokens": _first_tracked(_number(tracking.get("tokensUsed")))
-        or total([tokens["analysis"], tokens["outline"], tokens["chapters"] or chapter_tokens]),
+        "stageTokens": tokens,
+        "totalTokens": _first_tracked(_number(tracking.get("tokensUsed"))) or total(tokens.values()),
     }
 
 
@@ -237,6 +242,12 @@ def differences(dump: Facts, bundle: Facts) -> list[str]:
         f"{label}: {dump[name]:,} in the dump, {bundle[name]:,} in the bundle"
         for name, label in QUANTITIES.items()
         if not agree(dump[name], bundle[name])
+    ]
+    found += [
+        f"{label} of the stage {stage} differ from the dump's"
+        for name, label in _OF_STAGES.items()
+        for stage in STAGES
+        if not agree(dump[name][stage], bundle[name][stage])
     ]
     if len(dump["texts"]) == len(bundle["texts"]):
         pairs = enumerate(zip(dump["texts"], bundle["texts"], strict=True))
@@ -253,9 +264,9 @@ def job_facts(job: Document) -> Facts:
     summaries = [entry["summary"] for entry in job["outline"]]
     progressed = [chapter for chapter in chapters if chapter["status"] != "pending"]
     paid = [chapter for chapter in chapters if chapter["costInUsd"] > 0 or chapter["tokens"]["totalTokens"] > 0]
-    usage = _object(job.get("modelUsage"))
-    used = {stage: _number(_object(usage.get(legacy)).get("cost")) or 0 for stage, legacy in _STAGES.items()}
-    attempts = _objects(_object(job.get("progress")).get("recoveryAttempts"))
+    usage = as_object(job.get("modelUsage"))
+    used = {stage: _number(as_object(usage.get(legacy)).get("cost")) or 0 for stage, legacy in STAGES.items()}
+    attempts = objects_of(as_object(job.get("progress")).get("recoveryAttempts"))
     called_for = {
         "job-status queued": 1,
         "job-status running": ("startedAt" in job) + len(attempts),
@@ -274,7 +285,7 @@ def job_facts(job: Document) -> Facts:
         "usageCost": total(used.values()),
         "used": used,
         "eventCost": total(chapter["costInUsd"] for chapter in paid),
-        "eventTokens": total(chapter["tokens"]["totalTokens"] for chapter in paid),
+        "eventTokens": {name: total(chapter["tokens"][name] for chapter in paid) for name in TOKENS},
         "calledFor": called_for,
         "embedded": {kind: [digest(event) for event in job[field]] for kind, field in EMBEDDED.items()},
     }
@@ -286,7 +297,8 @@ def metrics_facts(metrics: Document) -> Facts:
     extra = cost.get("extra", {})
     return {
         "totalCost": cost["totalUsd"],
-        "stageCost": total([cost["analysisUsd"], cost["outlineUsd"], cost["chaptersUsd"]]),
+        "stageCosts": {stage: cost[f"{stage}Usd"] for stage in STAGES},
+        "stageTokens": {stage: metrics["tokens"][stage] for stage in STAGES},
         "recordedCost": extra.get("recordedTotalUsd", 0),
         "recomputedCost": extra.get("recomputedTotalUsd", 0),
         "totalTokens": metrics["tokens"]["total"],
@@ -303,9 +315,9 @@ def metadata_facts(metadata: Document) -> Facts:
     return {
         "characters": len(metadata["storyBibleCharacters"]),
         "locations": len(metadata["storyBibleLocations"]),
-        "plotThreads": len(_objects(story_bible.get("plotThreads"))),
-        "timeline": len(_objects(story_bible.get("timeline"))),
-        "themes": len(_objects(story_bible.get("themes"))),
+        "plotThreads": len(objects_of(story_bible.get("plotThreads"))),
+        "timeline": len(objects_of(story_bible.get("timeline"))),
+        "themes": len(objects_of(story_bible.get("themes"))),
         "alertOccurrences": total(_numbers([alert["context"] for alert in alerts], "occurrences")),
         "namedAlerts": len(alert_ids),
         "alertIds": digest(alert_ids),
@@ -314,7 +326,7 @@ def metadata_facts(metadata: Document) -> Facts:
         "enhancements": len(enhancements),
         "enhancementIds": digest(_own_ids(enhancements, "enhancementId")),
         "calledFor": {
-            "generation phase-transition": len(_object(story_bible.get("phaseStartTimes"))),
+            "generation phase-transition": len(as_object(story_bible.get("phaseStartTimes"))),
             "domain ai-decision": len(decisions),
             "domain enhancement-applied": len(enhancements),
         },
@@ -328,7 +340,10 @@ def event_facts(event: Document) -> Facts:
     told = event["event"]
     facts = {"name": f"{event['kind']} {told['type']}", "kind": event["kind"], "payload": digest(told)}
     if told["type"] == "cost-tracking":
-        facts |= {"cost": _number(told.get("costInUsd")) or 0, "tokens": _number(told.get("totalTokens")) or 0}
+        facts |= {
+            "cost": _number(told.get("costInUsd")) or 0,
+            "tokens": {name: _number(told.get(name)) or 0 for name in TOKENS},
+        }
     return facts
 
 
@@ -374,6 +389,8 @@ def cost_contradictions(job: Facts, metrics: Facts) -> list[str]:
     recomputed = [total([used["analysis"], used["outline"], chapters]) for chapters in spent]
     if not any(agree(metrics["recomputedCost"], candidate) for candidate in recomputed):
         found.append("cost.extra.recomputedTotalUsd: not what the job's chapters and modelUsage add up to")
-    if not agree(metrics["totalCost"], _first_tracked(metrics["recordedCost"]) or metrics["stageCost"]):
+    if not agree(
+        metrics["totalCost"], _first_tracked(metrics["recordedCost"]) or total(metrics["stageCosts"].values())
+    ):
         found.append("cost.totalUsd: neither the recorded total nor the sum of the stages")
     return found

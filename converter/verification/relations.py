@@ -62,8 +62,9 @@ def check_consistency(manifest: Manifest, evidence: sqlite3.Connection, proof: P
         metadata = facts_of(evidence, METADATA, name)
         if metadata:
             _check_events(name, told, job["calledFor"] | metadata[1]["calledFor"], proof)
-        spent = recount.total(told.costs), recount.total(told.tokens)
-        if not (recount.agree(spent[0], job["eventCost"]) and recount.agree(spent[1], job["eventTokens"])):
+        spent = [recount.agree(recount.total(told.costs), job["eventCost"])]
+        spent += [recount.agree(recount.total(told.tokens[name]), job["eventTokens"][name]) for name in recount.TOKENS]
+        if not all(spent):
             detail = f"event: cost-tracking is not what the job {shown(name)} spent"
             proof.problem("consistency", EVENTS, told.place("generation cost-tracking"), detail)
         embedded = job["embedded"]
@@ -95,7 +96,7 @@ class _Told:
         self.names: Counter[str] = Counter()
         self.latest: dict[str, deque[str]] = {kind: deque(maxlen=recount.EMBEDDED_EVENTS) for kind in recount.EMBEDDED}
         self.costs: list[int | float] = []
-        self.tokens: list[int | float] = []
+        self.tokens: dict[str, list[int | float]] = {name: [] for name in recount.TOKENS}
         self.last_line: int | None = None
         self.lines: dict[str, int] = {}
 
@@ -123,7 +124,8 @@ def _told(evidence: sqlite3.Connection, job: str | None, proof: Proof) -> _Told 
         told.lines[event["name"]] = line
         if "cost" in event:
             told.costs.append(event["cost"])
-            told.tokens.append(event["tokens"])
+            for name in recount.TOKENS:
+                told.tokens[name].append(event["tokens"][name])
         if "kind" in event:
             told.latest[event["kind"]].append(event["payload"])
     return told if whole else None
