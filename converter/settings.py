@@ -14,7 +14,6 @@ from typing import Any, cast, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr, ValidationError, ValidationInfo, create_model, field_validator
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from converter.errors import UsageError, masked
@@ -54,15 +53,6 @@ class _FromText(BaseSettings):
     def _listed(cls, value: Any, info: ValidationInfo) -> Any:
         field = cls.model_fields[info.field_name or ""]
         return tuple(value.split(LIST_SEPARATOR)) if is_list(field) and isinstance(value, str) else value
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _switched(cls, value: Any, info: ValidationInfo) -> Any:
-        field = cls.model_fields[info.field_name or ""]
-        # pydantic would take "yes", "on", "1" and others too: what help doesn't name is more likely a slip.
-        if is_switch(field) and isinstance(value, str) and value.lower() not in ("true", "false"):
-            raise PydanticCustomError("bool_parsing", "expected true or false")
-        return value
 
 
 def model_of(request: type[BaseModel], fields: Mapping[str, tuple[Any, Any]]) -> type[BaseSettings]:
