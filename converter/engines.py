@@ -45,7 +45,10 @@ BATCH_DOCUMENTS = 64
 AHEAD = 2
 """Ranges or batches that wait for a worker, so that none waits for one."""
 PART_BYTES = 256 << 20
-"""Bytes of a dump from which the files of one part are made."""
+"""Bytes of a dump from which the files of one part are made, at most."""
+PARTS = 16
+"""Parts of a smaller dump: enough for some workers to have much the same to do."""
+LEAST_PART_BYTES = 16 << 20
 CLUSTER_RANGE_BYTES = 16 << 20
 """The same for workers on other machines, where every task has a longer way to go."""
 MOST_CLUSTER_RANGES = 64
@@ -106,6 +109,11 @@ def engine(workers: int, scheduler: str | None = None) -> Iterator[Engine]:
         with local_workers(workers, __name__) as (executor, alive):
             pool = _Workers(executor, (BrokenExecutor,), workers + AHEAD, RANGE_BYTES, alive=alive)
             yield Engine(pool.run, pool.parts, lambda: max(pool.peak_memory, peak_memory()))
+
+
+def part_bytes(size: int) -> int:
+    """Bytes of a dump of that size from which one part is made: whoever makes them, the parts are the same."""
+    return min(PART_BYTES, max(size // PARTS, LEAST_PART_BYTES))
 
 
 def this_tool() -> Tool:
@@ -278,7 +286,7 @@ class _Workers:
             assert plain is not None
             if not rest.complete:
                 separator, chain = ranges.separator(rest.dump), _chain(rest, plain)
-                for piece in _pieces(chain, plain, separator, PART_BYTES if separator else plain.size):
+                for piece in _pieces(chain, plain, separator, part_bytes(plain.size) if separator else plain.size):
                     if self._most > 1:
                         future = self._submit(parts.written, rest.number, piece, task, out, {})
                         yield self._of_part(chain, piece, task, out, future)

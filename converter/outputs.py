@@ -72,28 +72,12 @@ class Output:
         self.documents += documents
         self.bytes += len(block)
 
-    def begin_writing(self) -> None:
-        """Now and then sets the disk to work, so that a sync finds less left to wait for.
-
-        Linux answers this hint by starting to write and returning.
-        """
-        if self._has_grown():
-            if hasattr(os, "posix_fadvise"):
-                os.posix_fadvise(self._file.fileno(), self._begun, self.bytes - self._begun, os.POSIX_FADV_DONTNEED)
-            self._begun = self.bytes
-
     def sync_ahead(self) -> None:
-        """The same for a thread that may wait: what the hint leaves in the disk's own cache takes longest to sync."""
-        if self._has_grown():
+        """Now and then brings to the disk what came, so that a sync finds less left to wait for."""
+        if self.bytes - self._begun >= _AHEAD:
+            self.flush()
             self.sync()
             self._begun = self.bytes
-
-    def _has_grown(self) -> bool:
-        """Whether so much came that it pays to set the disk to work; that is handed to the system then."""
-        if self.bytes - self._begun < _AHEAD:
-            return False
-        self.flush()
-        return True
 
     def flush(self) -> None:
         """Hands what is buffered to the operating system."""
@@ -151,6 +135,13 @@ class Outputs:
     def start(cls, folder: Path, *, parts: bool = False) -> Self:
         """New, empty files; with ``parts`` none yet but that of the rejects."""
         return cls(_open_all(lambda name: Output(str(folder / partial(name))), [REJECTS] if parts else _GROWING))
+
+    @classmethod
+    def attempt(cls, folder: Path, token: str) -> Self:
+        """New, empty files as a worker writes them, for one part."""
+        called = {DATA_FILES[collection]: attempt_name(collection, token) for collection in DATA_FILES}
+        called[REJECTS] = attempt_name(REJECTS, token)
+        return cls(_open_all(lambda name: Output(str(folder / called[name])), called))
 
     @classmethod
     def reopen(cls, folder: Path, entries: Mapping[str, FileEntry], place: Place, attempts: Iterable[str]) -> Self:
@@ -233,11 +224,11 @@ class Outputs:
         for collection in DATA_FILES:
             path = place.path(attempt_name(collection, token))
             with writing(path):
-                if place.size(attempt_name(collection, token)) != written[collection].bytes:
+                if place.size(attempt_name(collection, token)) != written[DATA_FILES[collection]].bytes:
                     raise OutputError(
                         f"{path} was written by a worker, and isn't here: all must see the same {place.path('')}"
                     )
-            self._parts[part_name(collection, len(self._attempts))] = written[collection]
+            self._parts[part_name(collection, len(self._attempts))] = written[DATA_FILES[collection]]
         self._attempts.append(token)
         place.settle()
 

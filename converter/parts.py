@@ -7,7 +7,6 @@ parts of the bundle. So what a worker left that died, or guessed wrong, or that 
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -16,7 +15,7 @@ from converter.errors import DumpError, OutputError
 from converter.layout import DATA_FILES, REJECTS, attempt_name
 from converter.manifest import FileEntry
 from converter.mapping import Rejected
-from converter.outputs import Output
+from converter.outputs import Outputs
 from converter.place import place
 from converter.ranges import Outcome, Range, begun
 from converter.report.tally import Tally
@@ -73,25 +72,21 @@ def written(number: int, piece: Range, task: Task, out: str, refusals: Mapping[i
 def _written(piece: Range, folder: Path, token: str, began: int, outcomes: Iterator[Outcome]) -> Part:
     tally, readers, ended = Tally(), Counter[str](), began
     identities: list[tuple[bytes, bytes] | None] = []
-    with ExitStack() as stack:
-        files = {name: stack.enter_context(closing(Output(str(folder / attempt_name(name, token))))) for name in FILES}
+    with Outputs.attempt(folder, token) as outputs:
         for _, end, result in outcomes:
             ended = end
             readers[result.reader] += 1
             if isinstance(result, Accepted):
                 for collection, block, documents in result.blocks:
-                    files[collection].append(block, documents)
-                    files[collection].begin_writing()
+                    outputs.append(collection, block, documents)
                 tally.add(result.counted)
                 identities.append(result.identities)
             else:
-                files[REJECTS].append(result.line)
+                outputs.reject(result.line)
                 tally.reject(result.rejected.reason, result.rejected.job_id)
                 identities.append(None)
-        for file in files.values():
-            file.flush()
-            file.sync()
-        entries = {name: file.entry() for name, file in files.items()}
+        outputs.sync()
+        entries = outputs.entries()
     complete = not identities or piece.end is None or ended < piece.end
     return Part(token, began, ended, tuple(identities), complete, None, entries, tally, readers)
 

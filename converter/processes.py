@@ -112,6 +112,7 @@ def _is_alone() -> bool:
 
 def _begin_worker() -> None:
     """A worker leaves signals to the process that it works for, and ends with it, however that one ends."""
+    os.environ.pop("BACKFILL_CRASH_AT", None)  # a crash that a test asks for is that process' too
     gc.set_threshold(_MADE_BETWEEN_SEARCHES)
     _tell_malloc(_M_TRIM_THRESHOLD, _KEPT)
     _tell_malloc(_M_MMAP_THRESHOLD, _KEPT)

@@ -80,6 +80,15 @@ def test_parts_of_any_dump(data: bytes, size: int) -> None:
             assert joined(bundle(folder / "joined")) == joined(bundle(folder / "parts"))
 
 
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [(1, 16 << 20), (300 << 20, 300 << 16), (4 << 30, 256 << 20), (10 << 40, 256 << 20)],
+)
+def test_the_size_of_parts(size: int, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    assert expected == engines.part_bytes(size)
+
+
 def test_no_documents_are_a_bundle_too(tmp_path: Path) -> None:
     dump = write_dump(tmp_path / "dump", [])
     run(dump, tmp_path / "out", parts=True)
