@@ -54,6 +54,9 @@ _SCALAR = re.compile(rb'[^ \t\r\n,\[\]{}"]*+')
 _CUT = re.compile(rb'\}(?![ \t\r\n]*+(?:\}|,[ \t\r\n]*+"[^"\\]{0,64}+"[ \t\r\n]*+:))')
 _LONG_NUMBER = re.compile(rb'"(?:[^"\\]++|\\.)*+"|([0-9]{%d})' % (MAX_DIGITS + 1), re.DOTALL)
 
+# ijson takes these for white space, and nowhere else in JSON may they stand as they are.
+_WHITE_TO_IJSON = bytes.maketrans(b"\v\f", b"  ")
+
 _TOO_LONG = "a number of too many digits"
 
 
@@ -326,7 +329,8 @@ class JsonReader:
             try:
                 value = extjson.decode(value)
                 if surrogates:
-                    value = extjson.decode(_with_names_apart(json.loads(b"".join(pieces), parse_float=Decimal)))
+                    strict = b"".join(pieces).translate(_WHITE_TO_IJSON)
+                    value = extjson.decode(_with_names_apart(json.loads(strict, parse_float=Decimal)))
             except extjson.NestedTooDeep:
                 return self._unreadable(start, "nested-too-deep", TOO_DEEP, b"".join(pieces))
         return RawDocument(self._index, *self._places(start), value, surrogates)

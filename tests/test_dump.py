@@ -362,6 +362,11 @@ def test_names_that_differ_only_in_lone_surrogates_stay_apart(write: Callable[[b
         assert [3, 3, 1] == [document.surrogates for document in documents if isinstance(document, RawDocument)]
 
 
+def test_what_ijson_takes_for_white_space_round_lone_surrogates(write: Callable[[bytes], str]) -> None:
+    documents, error = read(write(b'[{\v"a\\ud800"\f:\v1},{"b":2}]'))
+    assert ([{"a\ufffd": 1}, {"b": 2}], None) == (values(documents), error)
+
+
 def replaced(value: Any) -> Any:
     if isinstance(value, str):
         whole = value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")

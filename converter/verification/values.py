@@ -39,7 +39,7 @@ NUMBERS: Final = {
 """Objects that are kept as they are, and the numbers in them; in modelUsage, those of a stage."""
 
 _LAST_TIME: Final = times.LAST_MILLISECOND - 366 * 24 * 60 * 60 * 1000
-"""A time in the year 9999 is none: events that tie could move on beyond it."""
+"""Of a time in the year 9999 it isn't certain what becomes of it: where the year ends, events that tie move back."""
 _PARTS: Final = ("jobValues", "metricsValues", "metadataValues")
 
 
