@@ -28,10 +28,12 @@ def put(server: str, name: str, data: bytes = b"") -> None:
 
 
 @contextmanager
-def listening(stand_in: str) -> Iterator[str]:
-    """The address of a server that runs meanwhile."""
+def listening(stand_in: str, cwd: Path | None = None, **environment: str) -> Iterator[str]:
+    """The address of a server that runs meanwhile, and what else it prints there."""
     process = subprocess.Popen(
         [sys.executable, STAND_INS / stand_in],
+        cwd=cwd,
+        env=os.environ | environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

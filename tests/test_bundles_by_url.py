@@ -4,8 +4,6 @@ import json
 import platform
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ import pytest
 from converter.cli import request_of
 from converter.errors import UsageError
 from converter.layout import MANIFEST, REPORTS
-from tests.object_storage import STAND_INS, Between, Storage, command, told
+from tests.object_storage import Between, Storage, command, listening, told
 from tests.small_dumps import contents, job, jobs, run, write_dump
 
 pytest.importorskip("fsspec", reason="the extra cloud is not installed")
@@ -188,19 +186,9 @@ def test_parts_of_a_cluster(server: str, dump: Path, tmp_path: Path) -> None:
     pytest.importorskip("distributed", reason="the extra cluster is not installed")
     whole, s3 = tmp_path / "whole", Storage("s3", {"endpoint": server})
     environment = {"AWS_ENDPOINT_URL": server, "AWS_ACCESS_KEY_ID": "somebody", "AWS_SECRET_ACCESS_KEY": "-"}
-    cluster = subprocess.Popen(
-        ["env", *(f"{name}={value}" for name, value in environment.items()), sys.executable, STAND_INS / "cluster.py"],
-        cwd=tmp_path,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert cluster.stdout is not None
-    scheduler = cluster.stdout.readline().split()[0]
-    words = [f"--out={s3.url('cluster')}", f"--scheduler={scheduler}", "--parts"]
-    finished = s3.command("convert", dump, *words, before=SMALL_PARTS, cwd=tmp_path)
-    cluster.communicate()
+    with listening("cluster.py", tmp_path, **environment) as cluster:
+        words = [f"--out={s3.url('cluster')}", f"--scheduler={cluster.split()[0]}", "--parts"]
+        finished = s3.command("convert", dump, *words, before=SMALL_PARTS, cwd=tmp_path)
     assert (3, "") == (finished.returncode, finished.stderr)
     command("convert", dump, f"--out={whole}", "--parts", before=SMALL_PARTS)
     assert without_reports(contents(whole)) == without_reports(s3.objects("cluster"))

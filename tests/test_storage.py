@@ -1,10 +1,7 @@
 """A dump in object storage makes the bundle that the same file makes, and what goes wrong there is one line."""
 
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import urllib.request
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -19,7 +16,7 @@ from converter.cli import request_of
 from converter.errors import masked
 from converter.fixtures import FixtureRequest, write_fixture
 from converter.layout import CHECKPOINT
-from tests.object_storage import NOBODY, SECRET, STAND_INS, Between, command, put, told
+from tests.object_storage import NOBODY, SECRET, Between, command, listening, put, told
 from tests.small_dumps import DIALECTS, bundle, jobs, run, write_dump
 
 pytest_plugins = ("tests.object_storage_fixtures",)
@@ -65,19 +62,9 @@ def test_on_a_cluster(server: str, dumps: dict[str, Path], tmp_path: Path) -> No
     expected, found = tmp_path / "expected", tmp_path / "found"
     run(str(dumps["array"]), expected, workers=1)
     environment = {"AWS_ENDPOINT_URL": server, "AWS_ACCESS_KEY_ID": "somebody", "AWS_SECRET_ACCESS_KEY": SECRET}
-    cluster = subprocess.Popen(
-        [sys.executable, STAND_INS / "cluster.py"],
-        cwd=tmp_path,
-        env=os.environ | environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert cluster.stdout is not None
-    scheduler = cluster.stdout.readline().split()[0]
-    finished = command("convert", "s3://bucket/array", f"--out={found}", f"--scheduler={scheduler}", endpoint=server)
-    cluster.communicate()
+    with listening("cluster.py", tmp_path, **environment) as cluster:
+        words = ["s3://bucket/array", f"--out={found}", f"--scheduler={cluster.split()[0]}"]
+        finished = command("convert", *words, endpoint=server)
     assert (0, "") == (finished.returncode, finished.stderr)
     assert bundle(expected) == bundle(found)
 
