@@ -32,6 +32,7 @@ from converter.layout import (
     unfinished_files,
 )
 from converter.place import Place, place
+from converter.progress import Progress
 
 
 class Bundle:
@@ -188,11 +189,12 @@ class Bundle:
                     f"{where.path(called)} isn't what the last checkpoint left: start over with --overwrite"
                 )
 
-    def publish(self, names: Iterable[str], parts: Mapping[str, str]) -> None:
+    def publish(self, names: Iterable[str], parts: Mapping[str, str], progress: Progress) -> None:
         """Gives the files in ``names`` their final names, the manifest last, and removes what is left of the run.
 
         ``parts`` are what the files of the parts will be called, and what they are called as the workers wrote them.
-        What a crash left half done is finished by calling it again.
+        What a crash left half done is finished by calling it again. ``progress`` is kept up to date where files have to
+        be sent.
         """
         final = set(names)
         with writing(self.out):
@@ -206,10 +208,12 @@ class Bundle:
         if written:
             self.place.rename({called: name for name, called in written.items()})
             crash_point("renamed")
+        if self._is_elsewhere:
+            progress.begin_sending(sum(self._here.size(partial(name)) or 0 for name in pending))
         for name in pending:
             if name == MANIFEST:
                 self.place.settle()
-            self.place.take(self.folder / partial(name), name)
+            self.place.take(self.folder / partial(name), name, progress.sent)
             crash_point("renamed")
         self.place.settle()
         crash_point("published")

@@ -84,7 +84,7 @@ def _convert(
             written = parts_of(state.attempts)
             bundle.verify(state.publishing, written)
             checkpoint.close()
-            bundle.publish(state.publishing, written)
+            bundle.publish(state.publishing, written, progress)
             return _summary(request, counts(Tally.from_json(state.tally)), state.files)
         outputs = stack.enter_context(Outputs.reopen(bundle.folder, state.files, bundle.place, state.attempts))
 
@@ -93,7 +93,7 @@ def _convert(
         run.convert()
         publishing = run.complete(bundle)
         checkpoint.close()
-        bundle.publish(publishing, parts_of(outputs.attempts))
+        bundle.publish(publishing, parts_of(outputs.attempts), progress)
     except OutputError as error:
         kept = "what was converted up to the last checkpoint is kept; " if run.tally.read else ""
         raise OutputError(f"{error}; {kept}{request.way_on(run.tally.read)}") from error

@@ -6,7 +6,7 @@ What is refused there is an ``OutputError`` while a bundle is made, and an ``OSE
 import errno
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BufferedReader
@@ -18,6 +18,10 @@ from converter import storage
 from converter.disk import crash_point, sync_folder, writing
 
 _BUFFER = 1 << 18
+
+
+def _unheard(count: int) -> None:
+    """Where nobody wants to be told."""
 
 
 class Place(Protocol):
@@ -44,8 +48,11 @@ class Place(Protocol):
         """A folder for files that are in this place when the block has ended, and had raised nothing."""
         ...
 
-    def take(self, path: Path, name: str) -> None:
-        """Moves the complete file at ``path`` here, in place of any other: at every moment one of both is there."""
+    def take(self, path: Path, name: str, arrived: Callable[[int], object] = _unheard) -> None:
+        """Moves the complete file at ``path`` here, in place of any other: at every moment one of both is there.
+
+        Where that takes its time, ``arrived`` is told again and again how many more bytes are here.
+        """
         ...
 
     def rename(self, names: Mapping[str, str]) -> None:
@@ -89,7 +96,7 @@ class _Folder:
     def receiving(self) -> Iterator[Path]:
         yield self.folder
 
-    def take(self, path: Path, name: str) -> None:
+    def take(self, path: Path, name: str, arrived: Callable[[int], object] = _unheard) -> None:
         with writing(self.folder / name):
             os.replace(path, self.folder / name)
 
@@ -138,9 +145,9 @@ class _Objects:
             for path in sorted(Path(temporary).iterdir()):
                 self.take(path, path.name)
 
-    def take(self, path: Path, name: str) -> None:
+    def take(self, path: Path, name: str, arrived: Callable[[int], object] = _unheard) -> None:
         with writing(self.path(name)):
-            storage.put(str(path), self.path(name))
+            storage.put(str(path), self.path(name), arrived)
         with writing(path):
             path.unlink()
 

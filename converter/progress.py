@@ -32,9 +32,12 @@ class Progress:
 
     ``total_bytes`` is what the dumps take on disk, compressed if they are; None when unknown (standard input).
     Rates count only the work of this process, from its first finished document on.
+
+    A bundle for object storage is sent when it is complete: then the bytes are those of the files that are sent.
     """
 
     clock: Callable[[], float] = time.monotonic
+    phase: Literal["converting", "sending"] = "converting"
     done_bytes: int = 0
     total_bytes: int | None = None
     documents: int = 0
@@ -52,11 +55,29 @@ class Progress:
         self.documents = documents
         self.rejects = rejects
         self.repairs = repairs
-        now = self.clock()
         if self._first is None:
-            self._first = (now, done_bytes, documents)
-            self._due = now + min(self.interval, SETTLING)
-        elif now >= self._due:
+            self._begin()
+        self._show_when_due()
+
+    def begin_sending(self, total_bytes: int) -> None:
+        """From now on so many bytes are sent."""
+        self.phase = "sending"
+        self.done_bytes, self.total_bytes = 0, total_bytes
+        self._begin()
+
+    def sent(self, count: int) -> None:
+        """So many more of them have arrived."""
+        self.done_bytes += count
+        self._show_when_due()
+
+    def _begin(self) -> None:
+        now = self.clock()
+        self._first = (now, self.done_bytes, self.documents)
+        self._due = now + min(self.interval, SETTLING)
+
+    def _show_when_due(self) -> None:
+        now = self.clock()
+        if now >= self._due:
             self._due = now + self.interval
             if self.show is not None:
                 self.show(self)
@@ -199,6 +220,8 @@ def _words(state: Progress) -> list[str]:
     """What both the bar and the plain line say: first how far, then the details."""
     fraction, rate, speed = state.fraction, state.documents_per_second, state.bytes_per_second
     words = [f"{state.done_bytes / 1e6:,.1f} MB" if fraction is None else f"{100 * fraction:.1f} %"]
+    if state.phase == "sending":
+        return [*words, "sending", *([] if speed is None else [f"{speed / 1e6:,.1f} MB/s"])]
     words.append(f"{state.documents:,} jobs")
     if rate is not None and speed is not None:
         words.append(f"{rate:,.1f} jobs/s  {speed / 1e6:,.1f} MB/s")
@@ -211,6 +234,7 @@ def _words(state: Progress) -> list[str]:
 def _json_line(state: Progress) -> str:
     return json.dumps(
         {
+            "phase": state.phase,
             "bytes": state.done_bytes,
             "total_bytes": state.total_bytes,
             "documents": state.documents,

@@ -9,7 +9,7 @@ import logging
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from io import FileIO, RawIOBase
 from pathlib import PurePath
@@ -23,7 +23,7 @@ time, however few the bytes."""
 _SENT: Final = 5 << 20
 """Bytes of a file that are sent in one request, or a multiple of them: the fewest that S3 takes, because what is under
 way is in memory, and a multiple of 256 KiB, as Google wants it."""
-_AT_ONCE: Final = 3
+_AT_ONCE: Final = 2
 """Requests under way, with s3fs. gcsfs has one."""
 _MOST_SENT: Final = 10_000
 """Requests for one object, the most that S3 takes."""
@@ -146,13 +146,26 @@ def names(url: str) -> set[str]:
     return {PurePath(entry["name"]).name for entry in found if entry["type"] == "file" and entry["name"] != place}
 
 
-def put(path: str, url: str) -> None:
-    """Makes an object of a file, or replaces one. What is sent is only there when all of it is."""
+def put(path: str, url: str, arrived: Callable[[int], object]) -> None:
+    """Makes an object of a file, or replaces one. What is sent is only there when all of it is.
+
+    ``arrived`` is told again and again, by another thread, how many more bytes of it have arrived.
+    """
+    from fsspec.callbacks import Callback
+
+    before = 0
+
+    def tell(size: int, value: int) -> None:
+        nonlocal before
+        arrived(value - before)
+        before = value
+
     length = os.path.getsize(path)
     pieces = 1 + length // (_SENT * _MOST_SENT)
     with _asking(url):
         filesystem, place = _filesystem(url)
-        filesystem.put_file(path, place, chunksize=_SENT * pieces, max_concurrency=_AT_ONCE)
+        callback = Callback(hooks={"arrived": tell})
+        filesystem.put_file(path, place, chunksize=_SENT * pieces, max_concurrency=_AT_ONCE, callback=callback)
     if size(url) != length:
         raise _error(url, f"{length:,} bytes were sent, and {size(url):,} are there: try again")
 

@@ -60,7 +60,7 @@ class Storage:
     def command(self, *words: str | Path, **environment: str) -> Finished:
         return command(*words, **self.environment | environment)
 
-    def _script(self, script: str, *words: str, given: str = "") -> str:
+    def script(self, script: str, *words: str, given: str = "") -> str:
         filesystem = f"import sys, json, fsspec; filesystem = fsspec.filesystem({self.scheme!r})\n"
         finished = subprocess.run(
             [sys.executable, "-c", filesystem + script, *words],
@@ -76,15 +76,15 @@ class Storage:
         """What lies in the bucket's ``folder``."""
         script = "found = filesystem.find(sys.argv[1]) if filesystem.exists(sys.argv[1]) else []\n"
         script += "print(json.dumps({name: filesystem.cat_file(name).decode('latin-1') for name in found}))"
-        found = json.loads(self._script(script, f"bucket/{folder}"))
+        found = json.loads(self.script(script, f"bucket/{folder}"))
         return {name.removeprefix(f"bucket/{folder}/"): text.encode("latin-1") for name, text in sorted(found.items())}
 
     def put(self, name: str, data: bytes) -> None:
         script = "filesystem.pipe_file(sys.argv[1], sys.stdin.read().encode('latin-1'))"
-        self._script(script, f"bucket/{name}", given=data.decode("latin-1"))
+        self.script(script, f"bucket/{name}", given=data.decode("latin-1"))
 
     def remove(self, name: str) -> None:
-        self._script("filesystem.rm_file(sys.argv[1])", f"bucket/{name}")
+        self.script("filesystem.rm_file(sys.argv[1])", f"bucket/{name}")
 
 
 @dataclass

@@ -75,6 +75,23 @@ def test_damage_is_noticed(storage: Storage, dump: Path) -> None:
     assert (1, f"novel-backfill: {url}/manifest.json is missing: this is no bundle") == (code, line)
 
 
+def test_sending_is_shown(storage: Storage, dump: Path, tmp_path: Path) -> None:
+    finished = storage.command("convert", dump, f"--out={storage.url('shown')}", "--progress=json", cwd=tmp_path)
+    *_, last = map(json.loads, finished.stderr.splitlines())
+    size = sum(map(len, storage.objects("shown").values()))
+    assert ("sending", size, size) == (last["phase"], last["bytes"], last["total_bytes"])
+
+
+def test_a_large_file_is_sent_in_pieces(storage: Storage, tmp_path: Path) -> None:
+    """And the pieces are told of as they arrive."""
+    path = tmp_path / "file"
+    path.write_bytes(bytes(12 << 20))
+    send = "from converter import storage; told = []; storage.put(*sys.argv[1:], told.append); print(told)"
+    assert [5 << 20, 5 << 20, 2 << 20] == [
+        count for count in json.loads(storage.script(send, str(path), storage.url("large"))) if count
+    ]
+
+
 @pytest.mark.parametrize("words", [[], ["--parts"]])
 def test_killed_and_resumed(storage: Storage, dump: Path, words: list[str], tmp_path: Path) -> None:
     """Wherever that happens, nothing is called a bundle before all of it is there."""

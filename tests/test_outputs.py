@@ -25,6 +25,7 @@ from converter.disk import crash_point
 from converter.errors import CheckpointMismatch, OutputError, OutputExists
 from converter.layout import BUNDLE_FILES, DATA_FILES, partial
 from converter.outputs import Output, Outputs
+from converter.progress import Progress
 from tests.small_dumps import bundle, contents, failure, jobs, run, write_dump
 
 
@@ -241,7 +242,7 @@ def test_other_files_join_the_bundle(tmp_path: Path) -> None:
             contents(tmp_path)
         )
         bundle.verify(checksums, {})
-        bundle.publish(checksums, {})
+        bundle.publish(checksums, {}, Progress())
     assert {name: name.encode() for name in checksums} == contents(tmp_path)
     assert {name: hashlib.sha256(name.encode()).hexdigest() for name in checksums} == checksums
     assert 0o700 == stat.S_IMODE((tmp_path / "import.sh").stat().st_mode)

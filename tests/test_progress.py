@@ -93,6 +93,24 @@ def test_plain_lines(clock: Clock) -> None:
     assert second == last
 
 
+def test_a_bundle_that_is_sent(clock: Clock) -> None:
+    """A rate of its own, and nothing about jobs: they are all done."""
+    stream = io.StringIO()
+    with displayed("plain", stream) as state:
+        state.clock = clock
+        advance(state, clock, 0, 1_000_000, 1000)
+        state.begin_sending(40_000_000)
+        clock.now += 4
+        state.sent(8_000_000)
+        clock.now += 1
+        state.sent(8_000_000)  # too early for another line
+        clock.now += 5
+        state.sent(24_000_000)
+    first, second, last = stream.getvalue().splitlines()
+    assert "20.0 %  ETA 0:00:16  sending  2.0 MB/s" == first
+    assert "100.0 %  ETA 0:00:00  sending  4.0 MB/s" == second == last
+
+
 def test_json_lines(clock: Clock) -> None:
     stream = io.StringIO()
     with displayed("json", stream) as state:
@@ -100,6 +118,7 @@ def test_json_lines(clock: Clock) -> None:
         state.total_bytes = 10_000_000
         advance(state, clock, 0, 1_000_000, 1000)
     assert {
+        "phase": "converting",
         "bytes": 1_000_000,
         "total_bytes": 10_000_000,
         "documents": 1000,
