@@ -75,15 +75,15 @@ def _cost(job: Job, repairs: Repairs) -> Document:
                 repairs.count("stage-untracked")
             costs[f"{stage}Usd"] = 0.0
     recorded = tracking.get("totalCost")
-    spent_on_chapters = total(chapter_costs, repairs) if chapter_costs else _stage_usage(job, "chapters", "cost") or 0
-    recomputed = [_stage_usage(job, stage, "cost") or 0 for stage in ("analysis", "outline")] + [spent_on_chapters]
+    parts = [_stage_usage(job, stage, "cost") or 0 for stage in ("analysis", "outline")]
+    parts += chapter_costs or [_stage_usage(job, "chapters", "cost") or 0]
     return {
         "totalUsd": float(recorded) if _tracked(recorded) else float(total(list(costs.values()), repairs)),  # type: ignore[arg-type]
         **costs,
         "extra": {
             "estimatedRemainingUsd": float(tracking.get("estimatedRemaining") or 0),
             "recordedTotalUsd": float(recorded or 0),
-            "recomputedTotalUsd": float(total(recomputed, repairs)),
+            "recomputedTotalUsd": float(total(parts, repairs)),
         },
     }
 

@@ -222,12 +222,13 @@ def _source_costs(document: Document, metadata: Document, chapters: list[Documen
     tokens = {stage: _first_tracked(_number(held.get("tokensUsed"))) for stage, held in usage.items()}
     tokens["chapters"] = tokens["chapters"] or chapter_tokens
     recorded = _number(tracking.get("totalCost")) or 0
-    spent_on_chapters = chapter_cost if chapter_costs else used["chapters"] or 0
     return {
         "chapterCost": chapter_cost,
         "usageCost": total(cost or 0 for cost in used.values()),
         "recordedCost": recorded,
-        "recomputedCost": total([used["analysis"] or 0, used["outline"] or 0, spent_on_chapters]),
+        "recomputedCost": total(
+            [used["analysis"] or 0, used["outline"] or 0, *(chapter_costs or [used["chapters"] or 0])]
+        ),
         "stageCosts": stages,
         "totalCost": _first_tracked(recorded) or total(stages.values()),
         "chapterTokens": chapter_tokens,
