@@ -128,9 +128,11 @@ def test_a_character_without_a_name() -> None:
         ("no one", "unknown"),
     ],
 )
-def test_the_longest_name_in_a_relationship(text: str, expected: str) -> None:
+@pytest.mark.parametrize("others", [0, 300])
+def test_the_longest_name_in_a_relationship(text: str, expected: str, others: int) -> None:
     # Ilya, Mara and Anna are equally long: then the first by the alphabet.
     names: Document = {"Mara": {}, "Mara Voss": {}, "Ilya": {}, "Anna": {}, "X": {"relationships": [text]}}
+    names |= {f"{number:03}": {} for number in range(others)}
     characters = metadata(bible(characters=names))["storyBibleCharacters"]
 
     assert [{"characterId": expected, "description": text}] == characters["X"]["relationships"]

@@ -31,6 +31,8 @@ from converter.times import iso
 
 SEVERITIES: Final = ("info", "warning", "critical")
 TITLE_LENGTH: Final = 80
+_FEW_NAMES: Final = 200
+"""To look for each of more names takes longer than to look at each part of a text."""
 
 _CHARACTER_FIELDS: Final = frozenset(Character.__annotations__)
 _PLOT_THREAD_FIELDS: Final = frozenset(PlotThread.__annotations__)
@@ -95,8 +97,7 @@ def novel_job_metadata(
 
 def _characters(characters: Mapping[str, Character], repairs: Repairs) -> Document:
     entries = safe_items(characters, repairs)
-    # The longest name is looked for first, so "Mara Voss" isn't taken for "Mara".
-    names = sorted(((name, safe) for safe, name, _ in entries if name), key=lambda item: (-len(item[0]), item[0]))
+    names = _Names({name: safe for safe, name, _ in entries if name})
     mapped = {}
     for safe, name, character in entries:
         target: Document = {
@@ -116,11 +117,31 @@ def _characters(characters: Mapping[str, Character], repairs: Repairs) -> Docume
     return mapped
 
 
-def _relationship(text: str, names: list[tuple[str, str]], repairs: Repairs) -> Document:
-    character = next((safe for name, safe in names if name in text), "unknown")
+class _Names:
+    """The keys of the characters, by their names."""
+
+    def __init__(self, keys: Mapping[str, str]) -> None:
+        self._keys = keys
+        # The longest name is looked for first, so "Mara Voss" isn't taken for "Mara".
+        self._names = sorted(keys, key=lambda name: (-len(name), name))
+        self._lengths = sorted(set(map(len, keys)), reverse=True)
+
+    def longest_in(self, text: str) -> str | None:
+        """The key of the longest name in the text; of several, of the first by the alphabet."""
+        if len(self._names) <= _FEW_NAMES:
+            return next((self._keys[name] for name in self._names if name in text), None)
+        for length in self._lengths:
+            parts = (text[at : at + length] for at in range(len(text) - length + 1))
+            found = min((part for part in parts if part in self._keys), default=None)
+            if found is not None:
+                return self._keys[found]
+        return None
+
+
+def _relationship(text: str, names: _Names, repairs: Repairs) -> Document:
     if not text:
         repairs.count("relationship-fallback")
-    return {"characterId": character, "description": text or "(not described)"}
+    return {"characterId": names.longest_in(text) or "unknown", "description": text or "(not described)"}
 
 
 def _locations(locations: Mapping[str, Any], repairs: Repairs) -> Document:
