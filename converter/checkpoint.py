@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 from pydantic import BaseModel, NonNegativeInt, ValidationError
 
 from converter import storage
-from converter.disk import PRIVATE
+from converter.disk import PRIVATE, disk_failed
 from converter.errors import CheckpointMismatch, DumpError, OutputError
 from converter.manifest import FileEntry, Identity
 
@@ -125,10 +125,11 @@ class Checkpoint:
                 self._database.execute(_DURABLE)
                 self._database.execute(_SMALL)
                 self._database.execute("BEGIN")
-                self._save(
-                    "identities", json.dumps(self._sum)
-                )  # changes nothing, but fails now if nothing can be written
+                # Changes nothing, but fails now if nothing can be written.
+                self._save("identities", json.dumps(self._sum))
         except (sqlite3.Error, ValueError, KeyError, OverflowError) as error:
+            if isinstance(error, sqlite3.Error) and disk_failed(error):
+                raise self._cannot_be_written(error) from error
             raise _damaged(self._path) from error
         return None if saved is None else _parsed(self._path, saved)
 
@@ -177,7 +178,12 @@ class Checkpoint:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            raise OutputError(f"{self._path or 'the temporary folder'} can't be written: {error}") from error
+            if isinstance(error, sqlite3.Error) and not disk_failed(error):
+                raise
+            raise self._cannot_be_written(error) from error
+
+    def _cannot_be_written(self, error: Exception) -> OutputError:
+        return OutputError(f"{self._path or 'the temporary folder'} can't be written: {error}")
 
 
 def peek(path: Path) -> tuple[Identity, State] | None:

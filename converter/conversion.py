@@ -59,8 +59,11 @@ def _convert(
     path = bundle.folder / CHECKPOINT
     saved = None
     if request.resume and path.exists():
-        checkpoint = stack.enter_context(Checkpoint(path))
-        saved = checkpoint.load()
+        try:
+            checkpoint = stack.enter_context(Checkpoint(path))
+            saved = checkpoint.load()
+        except OutputError as error:
+            raise OutputError(f"{error}; {request.way_on()}") from error
     if saved is None:
         if request.resume and _is_finished(bundle.place):
             return _finished_before(request, identity, bundle.place)

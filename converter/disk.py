@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,14 @@ from typing import Final
 from converter.errors import OutputError
 
 PRIVATE: Final = 0o600  # the novels in the dump are nobody else's business
+
+_REFUSED: Final = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY_DBMOVED,  # the file is gone. Without a reason, READONLY is a damaged head
+)
 
 _passed: dict[str, int] = {}
 
@@ -45,6 +54,15 @@ def writing(path: Path | str) -> Iterator[None]:
         yield
     except OSError as error:
         raise output_error(path, error) from error
+
+
+def disk_failed(error: sqlite3.Error) -> bool:
+    """Whether it is the system that refuses to read or write a database: https://www.sqlite.org/rescode.html
+
+    Else the database is damaged, or the statement is wrong.
+    """
+    code = getattr(error, "sqlite_errorcode", 0)
+    return code in _REFUSED or code & 0xFF in _REFUSED
 
 
 def output_error(path: Path | str, error: OSError) -> OutputError:

@@ -94,10 +94,11 @@ def test_write_errors(tmp_path: Path) -> None:
         Checkpoint(tmp_path / "no" / "folder")
     with Checkpoint(tmp_path / "checkpoint") as checkpoint:
         checkpoint.create(IDENTITY, state(0))
-        checkpoint.close()
-        with pytest.raises(OutputError, match="can't be written"):
+        (tmp_path / "checkpoint").unlink()
+        with pytest.raises(OutputError, match="checkpoint can't be written: attempt to write a readonly database"):
             checkpoint.first_seen((b"a", b"b"), 0, 0)
-        with pytest.raises(OutputError, match="can't be written"):
+        checkpoint.close()
+        with pytest.raises(sqlite3.ProgrammingError):  # a bug, and not the disk's fault
             checkpoint.commit(state(1))
 
 

@@ -50,12 +50,12 @@ class Disk:
         if answer != "mounted\n":
             pytest.skip("no tmpfs can be mounted here")
 
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """The real command, where the disk can be seen."""
         users = ["--user", "--preserve-credentials"] if NO_ROOT else []
         enter = ["nsenter", f"--target={self.holder.pid}", "--mount", *users]
         command = [*enter, sys.executable, "-m", "converter", *words]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
+        return subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
 
     def seen(self, path: Path) -> Path:
         """A path on the disk, for this process. (SQLite can't make anything of such a path.)"""
@@ -129,6 +129,24 @@ def test_while_the_rest_is_written(disk: Disk, dump: str, undisturbed: Path, tmp
     file, made = fails_and_goes_on(disk, dump, f"size={size}")
     assert file in {f"{name}.partial" for name in set(BUNDLE_FILES) - set(DATA_FILES.values())}
     assert bundle(undisturbed) == made
+
+
+@pytest.mark.parametrize("point", ["written:2", "committed:2"])
+def test_while_going_on(disk: Disk, dump: str, undisturbed: Path, point: str) -> None:
+    """What a crash left is sound, and not called damaged because the disk is full."""
+    disk.mount(ROOMY)
+    words = ("convert", dump, f"--out={disk.folder / 'bundle'}", f"--batch-size={BATCH}", "--progress=none")
+    disk.run(*words, BACKFILL_CRASH_AT=point)
+    left = disk.seen(disk.folder / "bundle")
+    for room in range(4):
+        disk.mount(f"size={(pages(left, *os.listdir(left)) + room) * PAGE}")
+        stopped = disk.run(*words, "--resume")
+        assert (1, "") == (stopped.returncode, stopped.stdout)
+        assert any(reason in stopped.stderr for reason in REASONS), stopped.stderr
+        assert "--resume" in stopped.stderr
+    disk.mount(ROOMY)
+    assert 3 == disk.run(*words, "--resume").returncode
+    assert bundle(undisturbed) == bundle(left)
 
 
 @pytest.mark.parametrize("names", [9, 13])

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, Field
 
 from converter import storage
-from converter.disk import PRIVATE
+from converter.disk import PRIVATE, disk_failed
 from converter.dump import Dump
 from converter.errors import DumpError, OutputError, OutputExists
 from converter.extjson import without_surrogates
@@ -39,7 +39,9 @@ def profile(request: ProfileRequest) -> Profile:
         with closing(Aggregate()) as aggregate:
             broken = _read(request.dumps, aggregate)
             profile = aggregate.result(broken)
-    except sqlite3.OperationalError as error:
+    except sqlite3.Error as error:
+        if not disk_failed(error):
+            raise
         raise OutputError(f"temporary files can't be written ({error}): set TMPDIR to a folder with room") from error
     if page is not None:
         _write(page, html(profile))

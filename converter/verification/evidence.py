@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import orjson
 
+from converter.disk import disk_failed
 from converter.errors import BackfillError
 from converter.layout import DATA_FILES
 
@@ -42,7 +43,9 @@ def evidence() -> Iterator[sqlite3.Connection]:
             for statement in _TABLES:
                 database.execute(statement)
             yield database
-    except sqlite3.OperationalError as error:
+    except sqlite3.Error as error:
+        if not disk_failed(error):
+            raise
         raise BackfillError(f"the temporary folder is of no use ({error}): set TMPDIR to one with more room") from error
 
 
