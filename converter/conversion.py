@@ -14,7 +14,7 @@ from converter.disk import crash_point
 from converter.dump import Dump
 from converter.engines import Engine, engine, this_tool
 from converter.errors import CheckpointMismatch, DumpError, Interrupted, OutputError, UsageError
-from converter.layout import CHECKPOINT, MANIFEST, REJECTS, parts_of
+from converter.layout import CHECKPOINT, DATA_FILES, MANIFEST, REJECTS, any_part, parts_of
 from converter.manifest import Counts, FileEntry, Identity, Input, Manifest, Options, differences
 from converter.outputs import Outputs
 from converter.place import Place, place
@@ -118,7 +118,12 @@ def _rehearse(
     checkpoint.create(identity, state)
     run = Run(request, dumps, identity, work, outputs, checkpoint, progress, state)
     run.convert()
-    return _summary(request, counts(run.tally), outputs.entries())
+    files = outputs.entries()
+    if request.parts:  # how many is only known when they are written
+        files = {any_part(collection): files[name] for collection, name in DATA_FILES.items()} | {
+            REJECTS: files[REJECTS]
+        }
+    return _summary(request, counts(run.tally), files)
 
 
 def _beginning(dumps: list[Dump], outputs: Outputs) -> State:

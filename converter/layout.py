@@ -43,6 +43,11 @@ def part_name(collection: str, number: int) -> str:
     return f"{collection}.part-{number:05}.ndjson"
 
 
+def any_part(collection: str) -> str:
+    """All the files that hold a collection, however many parts there will be."""
+    return f"{collection}.part-*.ndjson"
+
+
 def attempt_name(name: str, token: str) -> str:
     """What a worker writes of a collection's part, or of its rejects: a part has no number yet, and may be refused."""
     return f"{name}.attempt-{token}.partial"

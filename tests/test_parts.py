@@ -255,7 +255,11 @@ def test_another_run_without_parts_is_not_gone_on_with(tmp_path: Path) -> None:
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     dump = write_dump(tmp_path / "dump", jobs(14))
     request = ConvertRequest(dumps=(dump,), out=str(tmp_path / "out"), dry_run=True)
-    assert convert(request, Progress()) == convert(request.model_copy(update={"parts": True}), Progress())
+    whole = convert(request, Progress())
+    parts = convert(request.model_copy(update={"parts": True}), Progress())
+    assert {name.replace(".part-*", ""): file for name, file in parts.files.items()} == whole.files
+    assert {"novel_jobs.part-*.ndjson", "novel_job_events.part-*.ndjson", "rejects.ndjson"} < parts.files.keys()
+    assert whole.model_copy(update={"files": parts.files}) == parts
     assert ["dump"] == list(contents(tmp_path))
 
 
