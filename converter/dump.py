@@ -61,10 +61,7 @@ class Plain:
         in_array = self.dialect == "json-array"
         text = Text(chunks, at)
         reader = JsonReader(self.origin, text, in_array=in_array, fast=self.fast, framing="data", index=index, after=0)
-        try:
-            yield from reader.documents(resumed=index > 0)
-        finally:
-            reader.forget()
+        yield from reader.documents(resumed=index > 0)
 
 
 class Dump:
@@ -74,7 +71,6 @@ class Dump:
         """Tell what ``source`` holds by its first bytes. Raises DumpError for anything that is not a dump."""
         self._source = source
         self._fast = reader == "auto" and fastlane.works()
-        self._reader: JsonReader | None = None
         self.path = source.path
         self.compression = source.compression
         self.encoding = source.encoding
@@ -120,11 +116,6 @@ class Dump:
         """Bytes taken from the file so far, for progress against ``size``: compressed ones if it is compressed."""
         return self._source.bytes_read()
 
-    @property
-    def read_fast(self) -> int:
-        """Documents that took the fast lane so far, those skipped included, since ``documents`` was called last."""
-        return self._reader.read_fast if self._reader else 0
-
     def documents(self, *, after: int = 0, offset: int | None = None) -> Iterator[RawDocument | Unreadable]:
         """``frames``, read."""
         return map(read, self._frames(after, offset, None))
@@ -150,17 +141,17 @@ class Dump:
             return bson_documents.frames(source.origin, chunks, at=seek or 0, index=index, after=after, framing=framing)
         text = Text(chunks, source.start if seek is None else seek)
         in_array = self.dialect == "json-array"
-        self._reader = JsonReader(
+        reader = JsonReader(
             source.origin, text, in_array=in_array, fast=self._fast, framing=framing, index=index, after=after
         )
-        return self._reader.documents(resumed=seek is not None)
+        return reader.documents(resumed=seek is not None)
 
 
 # ------------------------------------------------------------------------------------------------ what a file holds
 
 
 def _dialect(source: Source) -> Dialect:
-    head = source.head
+    head = source.head()
     if bson_documents.is_bson(head):
         return "bson"
     text = head.lstrip(b" \t\r\n")

@@ -94,7 +94,6 @@ class JsonReader:
         self._fast = fast
         self._index = index
         self._after = after
-        self.read_fast = 0
         self._begin()
 
     def _begin(self) -> None:
@@ -106,6 +105,13 @@ class JsonReader:
         self._values = iter(())
 
     def documents(self, *, resumed: bool) -> Iterator[Document]:
+        """All of them; then the reader is of no use any more."""
+        try:
+            yield from self._documents(resumed=resumed)
+        finally:
+            self.forget()
+
+    def _documents(self, *, resumed: bool) -> Iterator[Document]:
         text = self._text
         if self._in_array and not resumed:
             text.skip_white()
@@ -202,7 +208,6 @@ class JsonReader:
         if value is None:
             return None
         text.take(len(document))
-        self.read_fast += 1
         return RawDocument(self._index, *self._places(start), value, reader="fastlane")
 
     def read_object(self) -> RawDocument | Unreadable:

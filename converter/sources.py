@@ -6,6 +6,7 @@ works like a file.
 
 import bz2
 import codecs
+import errno
 import itertools
 import lzma
 import re
@@ -24,7 +25,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-__all__ = ["EXPORT_AGAIN", "Source", "zstd"]
+__all__ = ["EXPORT_AGAIN", "Origin", "Source", "zstd"]
 
 EXPORT_AGAIN = "copy or export it again"
 
@@ -104,13 +105,12 @@ class Origin:
 
 
 class Source:
-    """One dump's bytes in pieces, decompressed and transcoded to UTF-8. ``head`` is how they begin."""
+    """One dump's bytes in pieces, decompressed and transcoded to UTF-8."""
 
     path: str
     compression: str | None
     encoding: str
     size: int | None
-    head: bytes
     rewindable: bool
     seekable: bool
 
@@ -124,7 +124,7 @@ class Source:
             self._consumed = 0
             self._position = 0
             self.encoding = "utf-8"
-            self._opened: Iterator[bytes] | None = self._from_start()
+            self._opened: tuple[bytes, Iterator[bytes]] | None = self._from_start()
         except BaseException:
             self._file.close()
             raise
@@ -151,6 +151,17 @@ class Source:
     def close(self) -> None:
         self._file.close()
 
+    def head(self) -> bytes:
+        """How the bytes begin. To be asked once, before any others.
+
+        Many dumps may be open at once, so what can be read again isn't kept until it is wanted.
+        """
+        assert self._opened is not None
+        head, _ = self._opened
+        if self.rewindable:
+            self._opened = None
+        return head
+
     def chunks(self, offset: int | None = None) -> Iterator[bytes]:
         """The dump from its start, or from byte ``offset`` of a seekable one; never an empty piece.
 
@@ -165,7 +176,7 @@ class Source:
                 raise DumpError("it can be read only once: save it to a file first", path=self.path)
             self._seek(0)
             opened = self._from_start()
-        return opened
+        return opened[1]
 
     def error(self, message: str, *, offset: int | None = None, index: int | None = None) -> DumpError:
         """A DumpError at ``offset``, else at the byte behind the last one that was handed out."""
@@ -178,7 +189,7 @@ class Source:
             raise self.error(f"reading failed: {error.strerror}") from None
         self._consumed = self._position = offset
 
-    def _from_start(self) -> Iterator[bytes]:
+    def _from_start(self) -> tuple[bytes, Iterator[bytes]]:
         head, chunks = self._peek(self._from_disk())
         for magic, name in _FOREIGN.items():
             if head.startswith(magic):
@@ -193,8 +204,8 @@ class Source:
             chunks = _without(mark, chunks)
             if not self.has_offsets:
                 chunks = self._transcoded(chunks)
-        self.head, chunks = self._peek(chunks)
-        return self._counted(chunks)
+        head, chunks = self._peek(chunks)
+        return head, self._counted(chunks)
 
     def _peek(self, chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
         """The first bytes, at least 16 behind the white space if there are so many; and the same stream, whole."""
@@ -287,7 +298,10 @@ def _open(path: str) -> tuple[storage.File, int | None]:
     except PermissionError:
         raise DumpError("no permission to read it", path=path) from None
     except (OSError, ValueError) as error:
-        raise DumpError(f"it can't be opened: {error}", path=path) from None
+        way_out = ""
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+            way_out = ": all dumps of a run are open at once, so allow more (ulimit -n), or give fewer"
+        raise DumpError(f"it can't be opened: {error}{way_out}", path=path) from None
 
 
 def _without(mark: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
