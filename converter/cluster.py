@@ -36,6 +36,10 @@ def connected(scheduler: str, describe: Callable[[], Any]) -> Iterator[Cluster]:
     there is no such cluster.
     """
     distributed = _distributed()
+    encrypted = scheduler.startswith(("tls://", "wss://"))
+    # Without that the client's constructor raises a TypeError, and what is left of it waits for ten seconds.
+    if encrypted and distributed.Security().get_connection_args("client")["ssl_context"] is None:
+        raise ClusterError(f"{scheduler} needs Dask's TLS configuration: distributed.comm.tls.ca-file and client")
     with warnings.catch_warnings():
         # A document travels with its task where workers can't read the dump, and may be large.
         warnings.filterwarnings("ignore", "Sending large graph", UserWarning)

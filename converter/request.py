@@ -31,7 +31,7 @@ class ConvertRequest(BaseModel, frozen=True, strict=True, extra="forbid"):
     limit: int | None = Field(default=None, ge=0)
     batch_size: int = Field(default=5000, ge=1)
     workers: int | None = Field(default=None, ge=1, le=256)
-    scheduler: str | None = Field(default=None, pattern=r"^(tcp|tls|ucx|wss?)://[^@/?#\s]+:[0-9]+$")
+    scheduler: str | None = Field(default=None, pattern=r"^(tcp|tls|wss?)://[^@/?#\s]+:[0-9]+$")
     reader: Literal["auto", "ijson"] = "auto"
     queue: str = Field(default="novel-generation", min_length=1)
     in_flight: Literal["keep", "fail"] = "keep"

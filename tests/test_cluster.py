@@ -266,13 +266,24 @@ def test_a_scheduler_that_dies(cluster: Running, dump: str, expected: dict[str, 
     assert expected == converted((dump,), out, resume=True, workers=1)
 
 
-def test_nobody_answers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("protocol", ["tls", "wss"])
+def test_encryption_that_is_not_configured(tmp_path: Path, protocol: str) -> None:
+    running = start(write_dump(tmp_path / "dump", jobs(3)), tmp_path / "out", f"{protocol}://127.0.0.1:9")
+    assert (
+        f"novel-backfill: {protocol}://127.0.0.1:9 needs Dask's TLS configuration: "
+        "distributed.comm.tls.ca-file and client\n"
+    ) == finished(running)
+    assert 1 == running.returncode
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "ws"])
+def test_nobody_answers(tmp_path: Path, protocol: str) -> None:
     out = tmp_path / "out"
-    running = start(write_dump(tmp_path / "dump", jobs(3)), out, "tcp://127.0.0.1:9")
+    running = start(write_dump(tmp_path / "dump", jobs(3)), out, f"{protocol}://127.0.0.1:9")
     errors = finished(running)
     assert 1 == running.returncode
     assert 1 == errors.count("\n"), errors
-    assert errors.startswith("novel-backfill: no Dask scheduler answers at tcp://127.0.0.1:9: ")
+    assert errors.startswith(f"novel-backfill: no Dask scheduler answers at {protocol}://127.0.0.1:9: ")
     assert not out.exists()
 
 
