@@ -101,6 +101,7 @@ class Repairs:
         """Dotted path in the legacy document -> the value as it was."""
         self.nesting = 0
         """Levels of the deepest value that is kept without being understood."""
+        self._paths = Names(())  # a dot may be part of a key, so two places can have one path
         self._gaps: dict[str, set[int]] = {}
 
     def count(self, name: str) -> None:
@@ -120,10 +121,7 @@ class Repairs:
         self.count("number-rounded")
 
     def _lay_aside(self, path: str, value: Any) -> None:
-        free, ordinal = path, 2
-        while free in self.misplaced:  # a dot may be part of a key, so two places can have one path
-            free, ordinal = f"{path}~{ordinal}", ordinal + 1
-        self.misplaced[free] = value
+        self.misplaced[self._paths.free(path)] = value
 
     def leave_gap(self, path: str, position: int) -> None:
         """Record that the element at ``position`` was taken out of the array at ``path``."""

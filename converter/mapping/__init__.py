@@ -97,7 +97,17 @@ def _map(document: Document, options: Options, repairs: Repairs) -> Converted | 
     decisions = ai_decisions(job, course, repairs)
     enhancements = enhancements_applied(job, course, repairs)
     events = novel_job_events(
-        job, named, options.queue, course, planned, written, totals, failed, decisions, enhancements, repairs
+        job,
+        job_id=named,
+        queue=options.queue,
+        course=course,
+        outline=planned,
+        chapters=written,
+        totals=totals,
+        failed=failed,
+        decisions=decisions,
+        enhancements=enhancements,
+        repairs=repairs,
     )
     metrics = novel_job_metrics(job, named, course, repairs)
     metadata = novel_job_metadata(job, named, course, alerts, decisions, enhancements, repairs)
@@ -106,18 +116,18 @@ def _map(document: Document, options: Options, repairs: Repairs) -> Converted | 
         repairs.count("id-made")
     target = novel_job(
         job,
-        identity or made_id(course.created, "novel_jobs", named),
-        named,
-        options.queue,
-        course,
-        asked,
-        planned,
-        written,
-        totals,
-        failed,
-        events,
-        legacy,
-        repairs,
+        identity=identity or made_id(course.created, "novel_jobs", named),
+        job_id=named,
+        queue=options.queue,
+        course=course,
+        asked=asked,
+        outline=planned,
+        chapters=written,
+        totals=totals,
+        failed=failed,
+        events=events,
+        legacy=legacy,
+        repairs=repairs,
     )
     # Last, because every rule above may have moved a value aside.
     if repairs.misplaced:

@@ -95,6 +95,7 @@ def _distinct(times: list[int]) -> list[int]:
 
 def novel_job_events(
     job: Job,
+    *,
     job_id: str,
     queue: str,
     course: Lifecycle,

@@ -136,6 +136,7 @@ def _reason(message: str | None, repairs: Repairs) -> str:
 
 def novel_job(
     job: Job,
+    *,
     identity: ObjectId,
     job_id: str,
     queue: str,
@@ -178,7 +179,7 @@ def novel_job(
         "events": _latest(events, "generation"),
         "domainEvents": _latest(events, "domain"),
         "failures": failed,
-        "progress": _progress(job, outline, chapters, totals, repairs),
+        "progress": _progress(job, outline, totals, repairs),
         "createdAt": DatetimeMS(course.created),
         "updatedAt": DatetimeMS(course.updated),
     }
@@ -217,9 +218,7 @@ def _model_usage(usage: ModelUsage, repairs: Repairs) -> Document:
     return mapped | extras(usage, _USAGE_FIELDS, repairs)
 
 
-def _progress(
-    job: Job, outline: list[Document], chapters: list[Document], totals: Document, repairs: Repairs
-) -> Document:
+def _progress(job: Job, outline: list[Document], totals: Document, repairs: Repairs) -> Document:
     progress = job.get("progress") or {}
     mapped = plain(progress, _PROGRESS_FIELDS, repairs)
     for field in ("estimatedCompletion", "lastActivity", "failedAt"):
