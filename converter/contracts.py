@@ -44,10 +44,11 @@ def check(converted: Converted, mode: extjson.Mode) -> Lines | Rejected:
                 return Rejected("nested-too-deep", detail, converted.job_id)
             line = _line(document, mode)
             if len(line) > _SURELY_FITS:
-                if collection == "novel_jobs" and bson_bytes(line) > MAX_BYTES:
+                size = bson_bytes(line)
+                if size > MAX_BYTES and collection == "novel_jobs":
                     converted.repairs["embedded-events-dropped"] = 1
                     line = _line(document | {"events": [], "domainEvents": []}, mode)
-                size = bson_bytes(line)
+                    size = bson_bytes(line)
                 if size > MAX_BYTES:
                     detail = f"{collection}: {size:,} bytes of BSON are more than MongoDB's limit of {MAX_BYTES:,}"
                     return Rejected("document-too-large", detail, converted.job_id)
