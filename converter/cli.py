@@ -21,7 +21,7 @@ from converter.commands import COMMANDS, Command
 from converter.errors import BackfillError, OutputError, UsageError, masked, tell
 
 PROGRAM = "novel-backfill"
-LIBRARIES = ("ijson", "orjson", "pydantic", "pymongo", "isal", "fire", "pydantic-settings", "rich")
+LIBRARIES = ("ijson", "msgspec", "orjson", "pydantic", "pymongo", "isal", "fire", "pydantic-settings", "rich")
 INTERRUPTED = 130
 
 

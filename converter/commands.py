@@ -132,7 +132,8 @@ def run_verify(request: Any) -> tuple[str, int]:
     from converter.verification import render, verify
 
     findings = verify(request)
-    text = findings.model_dump_json(indent=2) if request.json_ else render(findings)
+    # The bundle may lie in a folder whose name is no text, which pydantic doesn't write.
+    text = json.dumps(findings.model_dump(), ensure_ascii=False, indent=2) if request.json_ else render(findings)
     return text, 0 if findings.ok else 1
 
 

@@ -92,10 +92,10 @@ def export(request: ExportRequest) -> int:
     if tool is None:
         raise BackfillError(f"mongoexport is not on PATH; it is part of the MongoDB Database Tools: {TOOLS_URL}")
     out = Path(request.out).absolute()
-    growing = out.with_name(partial(out.name))
     try:
         if out.exists():
             raise OutputExists(f"{out} exists; give another --out, or move it away")
+        growing = out.with_name(partial(out.name))
         growing.touch(mode=PRIVATE, exist_ok=False)
     except FileExistsError:
         message = f"{growing} exists: another export is running, or one was killed; in the second case remove it"

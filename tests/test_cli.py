@@ -444,8 +444,9 @@ def test_name_that_is_no_utf_8(dump: Path, folder: Path) -> None:
     assert (3, "") == (result.returncode, result.stderr)
     bundle = folder / "dumps" / os.fsdecode(b"jobs-\xff.bundle")
     assert (bundle / "manifest.json").exists()
-    verified = command("verify", str(bundle), cwd=folder)
-    assert (0, "") == (verified.returncode, verified.stderr)
+    for words in (["verify", str(bundle)], ["verify", str(bundle), "--json"]):
+        verified = command(*words, cwd=folder)
+        assert (0, "") == (verified.returncode, verified.stderr)
 
 
 @pytest.mark.parametrize(

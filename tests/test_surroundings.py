@@ -111,6 +111,18 @@ def test_a_mongoexport_that_is_none(content: bytes, message: str, folder: Path) 
     assert ["bin"] == os.listdir(folder)
 
 
+def test_an_export_that_would_replace_the_root(folder: Path) -> None:
+    install_mongoexport(folder, b"#!/bin/sh\n")
+    assert_one_line(shell("BACKFILL export --out=/", folder), "/ exists; give another --out")
+
+
+def test_more_dumps_than_files_may_be_open(folder: Path) -> None:
+    unmeasured = "unset COVERAGE_PROCESS_CONFIG COVERAGE_PROCESS_START"
+    limited = shell(f"{unmeasured}; ulimit -n 40; BACKFILL convert {'jobs.json ' * 50}", folder)
+    assert_one_line(limited, "jobs.json: it can't be opened: [Errno 24] Too many open files")
+    assert "allow more (ulimit -n), or give fewer" in limited.stderr
+
+
 def test_an_export_needs_a_temporary_folder(folder: Path) -> None:
     install_mongoexport(folder, b"#!/bin/sh\necho [] > x.json.partial\n")
     assert 0 == shell("BACKFILL export --out=x.json", folder).returncode
