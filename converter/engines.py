@@ -37,6 +37,8 @@ Done = tuple[int, Document | None, Accepted | Refused | None]
 RANGE_BYTES = 2 << 20
 """Bytes of a plain dump that a worker reads and converts at once: enough that what it has to read in vain to find the
 first document's beginning hardly counts, few enough that the outcomes of several fit into memory."""
+CLUSTER_RANGE_BYTES = 16 << 20
+"""The same for workers on other machines, where every task has a longer way to go."""
 MOST_WRONG = 4
 """Ranges in a row whose beginning a worker guessed wrong, after which no more guessing is asked for."""
 BATCH_BYTES = 2 << 20
@@ -45,12 +47,12 @@ BATCH_DOCUMENTS = 64
 AHEAD = 2
 """Ranges or batches that wait for a worker, so that none waits for one."""
 PART_BYTES = 256 << 20
-"""Bytes of a dump from which the files of one part are made, at most."""
+"""Bytes of a dump from which the files of one part are made."""
 PARTS = 16
 """Parts of a smaller dump: enough for some workers to have much the same to do."""
 LEAST_PART_BYTES = 16 << 20
-CLUSTER_RANGE_BYTES = 16 << 20
-"""The same for workers on other machines, where every task has a longer way to go."""
+MOST_PARTS = 4096
+"""Parts of a dump: a checkpoint remembers all that there are, so with many of them each would take longer."""
 MOST_CLUSTER_RANGES = 64
 """Ranges whose outcomes may be in this process' memory at once, however many workers a cluster has."""
 
@@ -113,7 +115,7 @@ def engine(workers: int, scheduler: str | None = None) -> Iterator[Engine]:
 
 def part_bytes(size: int) -> int:
     """Bytes of a dump of that size from which one part is made: whoever makes them, the parts are the same."""
-    return min(PART_BYTES, max(size // PARTS, LEAST_PART_BYTES))
+    return max(min(PART_BYTES, max(size // PARTS, LEAST_PART_BYTES)), -(-size // MOST_PARTS))
 
 
 def this_tool() -> Tool:

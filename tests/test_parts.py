@@ -82,7 +82,7 @@ def test_parts_of_any_dump(data: bytes, size: int) -> None:
 
 @pytest.mark.parametrize(
     ("size", "expected"),
-    [(1, 16 << 20), (300 << 20, 300 << 16), (4 << 30, 256 << 20), (10 << 40, 256 << 20)],
+    [(1, 16 << 20), (300 << 20, 300 << 16), (4 << 30, 256 << 20), (1 << 40, 256 << 20), (10 << 40, 10 << 28)],
 )
 def test_the_size_of_parts(size: int, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
