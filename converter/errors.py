@@ -30,6 +30,11 @@ def excerpt(data: bytes) -> str:
     return ascii(data[:EXCERPT].decode("utf-8", errors="replace"))
 
 
+def visible(text: str) -> str:
+    """The text with escapes for what can't be seen, or would steer a terminal."""
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+
+
 def tell(text: str) -> None:
     """Shows lines, with their ends, on standard error; nobody may be there to read them."""
     if sys.stderr is not None:  # closed by the caller, as in `2>&-`; print would take standard output for it

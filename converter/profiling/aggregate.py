@@ -17,7 +17,7 @@ from converter.extjson import NestedTooDeep
 from converter.mapping.identity import job_id, true_id
 from converter.models import legacy
 from converter.models.checking import check
-from converter.profiling.paths import MAX_LEVELS, Here, Located, Paths, Tally, is_special
+from converter.profiling.paths import MAX_STEPS, Here, Located, Paths, Tally, is_special
 from converter.profiling.result import ODDITIES, DumpRead, Oddity, PathUse, Place, Profile, StatusUse, TypeUse
 from converter.profiling.sizes import SizeTally
 from converter.repairs import Repairs
@@ -82,7 +82,7 @@ class Aggregate:
         if fields.get("createdAt") is None and true_id(fields.get("_id"), Repairs()) is None:
             self._odd("no-creation-time", here)
         if not self._paths.add(document, here):
-            self._odd("deeper-than-shown", here, f"paths end after {MAX_LEVELS} steps")
+            self._odd("deeper-than-shown", here, f"paths end after {MAX_STEPS} steps")
             if levels(document) > legacy.MAX_NESTING:
                 self._odd("nested-too-deep", here)
 

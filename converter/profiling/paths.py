@@ -22,7 +22,7 @@ MAX_PATHS: Final = 5000
 NAMES: Final = (40, 10, 3, 0)
 """Names outside the schema that an object may have before they count as ``*``; the next number where paths become too
 many."""
-MAX_LEVELS: Final = 12
+MAX_STEPS: Final = 12
 """Steps of a path; what lies deeper is not looked at."""
 MAX_VALUES: Final = 20
 """Different values of an enumeration: a field that has more is none."""
@@ -159,11 +159,11 @@ class Paths:
         self._cut = False
 
     def add(self, document: dict[str, Any], here: Here) -> bool:
-        """Count one document. False if it is nested deeper than ``MAX_LEVELS``, so that a part was not looked at."""
+        """Count one document. False if it is nested deeper than ``MAX_STEPS``, so that a part was not looked at."""
         self._serial += 1
         self._here = here
         self._cut = False
-        self._count(self.root, document, MAX_LEVELS)
+        self._count(self.root, document, MAX_STEPS)
         # Between documents, and not within one, so that the order of an object's fields makes no difference.
         if self._size > MAX_PATHS:
             self._bound()

@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from converter.profiling.paths import MAX_LEVELS, MAX_PATHS
+from converter.errors import visible
+from converter.profiling.paths import MAX_PATHS, MAX_STEPS
 from converter.profiling.result import ODDITIES, Oddity, PathUse, Profile, Sizes, TypeUse
 
 PLAIN_WIDTH: Final = 100
@@ -24,7 +25,7 @@ _LONGEST_NAME: Final = 50
 
 _LEGEND: Final = (
     "docs: documents that have the path. Of parent: how many of the objects that could have it do; for elements [] and "
-    f"entries *, how many there are in each. Paths end after {MAX_LEVELS} steps and are at most {MAX_PATHS:,}."
+    f"entries *, how many there are in each. Paths end after {MAX_STEPS} steps and are at most {MAX_PATHS:,}."
 )
 
 
@@ -217,13 +218,8 @@ def _bytes(size: int | None) -> str:
     return f"{size:,} bytes"
 
 
-def visible(value: str) -> str:
-    """Control characters, which would steer a terminal, as escapes."""
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in value)
-
-
 _templates = jinja2.Environment(
-    loader=jinja2.PackageLoader("converter"),
+    loader=jinja2.PackageLoader("converter", "profiling"),
     undefined=jinja2.StrictUndefined,
     autoescape=True,
     trim_blocks=True,

@@ -9,6 +9,7 @@ from typing import Final
 
 import jinja2
 
+from converter.errors import visible
 from converter.layout import data_files
 from converter.manifest import Manifest
 from converter.models.target import INDEXES
@@ -60,16 +61,16 @@ def _code(text: str) -> str:
 
     The fence is longer than any run of backticks inside (CommonMark 0.31, Code spans).
     """
-    visible = "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
-    fence = "`" * (1 + max((len(run) for run in re.findall("`+", visible)), default=0))
-    padding = " " if not visible.strip(" ") or visible[0] in " `" or visible[-1] in " `" else ""
-    return f"{fence}{padding}{visible}{padding}{fence}"
+    shown = visible(text)
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", shown)), default=0))
+    padding = " " if not shown.strip(" ") or shown[0] in " `" or shown[-1] in " `" else ""
+    return f"{fence}{padding}{shown}{padding}{fence}"
 
 
 # Autoescaping is for HTML. Into shell and JavaScript go only our own names and whole numbers; what comes from a dump
 # or an option goes into the README alone, through `code`.
 _templates = jinja2.Environment(
-    loader=jinja2.PackageLoader("converter"),
+    loader=jinja2.PackageLoader("converter", "handoff"),
     undefined=jinja2.StrictUndefined,
     autoescape=False,
     trim_blocks=True,
