@@ -23,7 +23,7 @@ from converter.manifest import Tool
 from converter.mapping import Rejected
 from converter.parts import Part
 from converter.processes import local_workers, peak_memory
-from converter.ranges import Converted, Range, Separator
+from converter.ranges import Chain, ConvertedRange, Range, Separator
 from converter.stages import Stage
 from converter.transformation import Accepted, Refused, Task, moved, outcome
 
@@ -77,6 +77,8 @@ class Written:
 
     number: int
     index: int = 0
+    shift: int = 0
+    """What is to be added to the indexes of the part's rejects."""
     part: Part | None = None
     again: Callable[[Mapping[int, Rejected]], Part] = field(default=lambda refusals: Part())
     """Makes it once more, and rejects those of its documents, counted from 0."""
@@ -135,52 +137,9 @@ def _in_this_process(rests: Iterable[Rest], task: Task) -> Generator[Done, None,
         yield rest.number, None, None
 
 
-@dataclass(slots=True)
-class _Chain:
-    """How far a dump was converted without a gap."""
-
-    rest: Rest
-    index: int
-    """Documents up to there."""
-    at: int
-    """Where the last of them ended."""
-    complete: bool = False
-    wrong: int = 0
-    """Ranges in a row that did not begin where they should have."""
-    given_up: bool = False
-    """What is left is no longer done in ranges."""
-
-    def is_behind(self, piece: Range) -> bool:
-        """Whether all documents of a range are done."""
-        return self.complete or (piece.end is not None and self.at >= piece.end)
-
-    def proven(self, piece: Range) -> Range:
-        """What is left of a range, of which the beginning is known then."""
-        return replace(piece, start=self.at, index=self.index)
-
-    @property
-    def shift(self) -> int:
-        """What is to be added to the indexes that a worker counts from a range's ``first_index``."""
-        return self.index - min(self.index, 1)
-
-
-def _chain(rest: Rest, plain: Plain) -> _Chain:
-    return _Chain(rest, rest.after, rest.offset if rest.after and rest.offset is not None else plain.start)
-
-
-def _pieces(chain: _Chain, plain: Plain, separator: Separator | None, size: int) -> Iterator[Range]:
-    """What is left of a dump, cut at multiples of ``size``. The first piece is proven.
-
-    It is at least one: where everything was read, nothing may follow, and nothing be missing.
-    """
-    start = chain.at
-    index: int | None = chain.index
-    while True:
-        end = start + size - (start - plain.start) % size
-        yield Range(plain, separator, start, end if end < plain.size else None, index)
-        if end >= plain.size:
-            return
-        start, index = end, None
+def _chain(rest: Rest, plain: Plain) -> Chain:
+    at = rest.offset if rest.after and rest.offset is not None else plain.start
+    return Chain(rest.number, rest.after, at)
 
 
 class _Workers:
@@ -248,7 +207,7 @@ class _Workers:
 
     def _in_ranges(self, rest: Rest, plain: Plain, separator: Separator, task: Task) -> Iterator[Iterator[Done]]:
         chain = _chain(rest, plain)
-        for piece in _pieces(chain, plain, separator, self._range_bytes):
+        for piece in chain.ranges(plain, separator, self._range_bytes):
             if chain.wrong >= MOST_WRONG:
                 # This dump's documents aren't divided as its first ones are.
                 chain.given_up = True
@@ -257,12 +216,12 @@ class _Workers:
             yield self._of_range(chain, piece, task, self._submit(ranges.converted, rest.number, piece, task))
 
     def _of_range(
-        self, chain: _Chain, piece: Range, task: Task, future: "Future[Measured[Converted]]"
+        self, chain: Chain, piece: Range, task: Task, future: "Future[Measured[ConvertedRange]]"
     ) -> Iterator[Done]:
         if chain.given_up or chain.is_behind(piece):
             future.cancel()
             return
-        number, plain = chain.rest.number, piece.plain
+        number, plain = chain.number, piece.plain
         found = self._result(future, piece.words())
         chain.wrong = 0 if found.began == chain.at else chain.wrong + 1
         if found.began != chain.at:
@@ -288,7 +247,7 @@ class _Workers:
             assert plain is not None
             if not rest.complete:
                 separator, chain = ranges.separator(rest.dump), _chain(rest, plain)
-                for piece in _pieces(chain, plain, separator, part_bytes(plain.size) if separator else plain.size):
+                for piece in chain.ranges(plain, separator, part_bytes(plain.size) if separator else plain.size):
                     if self._most > 1:
                         future = self._submit(parts.written, rest.number, piece, task, out, {})
                         yield self._of_part(chain, piece, task, out, future)
@@ -299,7 +258,7 @@ class _Workers:
             yield iter([Written(rest.number)])
 
     def _of_part(
-        self, chain: _Chain, piece: Range, task: Task, out: str, future: "Future[Measured[Part]]"
+        self, chain: Chain, piece: Range, task: Task, out: str, future: "Future[Measured[Part]]"
     ) -> Iterator[Written]:
         if chain.is_behind(piece):
             future.add_done_callback(lambda done: _discarded(out, done))
@@ -309,7 +268,7 @@ class _Workers:
 
         def again(refusals: Mapping[int, Rejected]) -> Part:
             parts.discard(out, part)
-            work = self._submit(parts.written, chain.rest.number, proven, task, out, refusals)
+            work = self._submit(parts.written, chain.number, proven, task, out, refusals)
             return self._result(work, proven.words())
 
         part = self._result(future, piece.words())
@@ -317,7 +276,7 @@ class _Workers:
             part = again({})
         if part.error is not None:
             raise part.error.moved(chain.shift)
-        yield Written(chain.rest.number, chain.index, part, again)
+        yield Written(chain.number, chain.index, chain.shift, part, again)
         chain.index += len(part.identities)
         chain.at = part.ended
         chain.complete = part.complete

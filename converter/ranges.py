@@ -9,7 +9,7 @@ nothing else: the range is done again, from its proven beginning.
 
 import platform
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 from types import MappingProxyType
 from typing import Final, TypeVar
@@ -71,7 +71,7 @@ Outcome = tuple[int, int, Accepted | Refused]
 
 
 @dataclass(frozen=True, slots=True)
-class Converted:
+class ConvertedRange:
     """What became of the documents of a range, whose indexes are counted from its ``first_index``."""
 
     began: int | None = None
@@ -81,6 +81,50 @@ class Converted:
     """Nothing follows but the end of the dump."""
     error: DumpError | None = None
     """Behind the documents."""
+
+
+@dataclass(slots=True)
+class Chain:
+    """How far a dump was converted without a gap."""
+
+    number: int
+    """Which dump."""
+    index: int
+    """Documents up to there."""
+    at: int
+    """Where the last of them ended."""
+    complete: bool = False
+    wrong: int = 0
+    """Ranges in a row that did not begin where they should have."""
+    given_up: bool = False
+    """What is left is no longer done in ranges."""
+
+    def ranges(self, plain: Plain, separator: Separator | None, size: int) -> Iterator[Range]:
+        """What is left of the dump, cut at multiples of ``size``. The first one is proven.
+
+        It is at least one: where everything was read, nothing may follow, and nothing be missing.
+        """
+        start = self.at
+        index: int | None = self.index
+        while True:
+            end = start + size - (start - plain.start) % size
+            yield Range(plain, separator, start, end if end < plain.size else None, index)
+            if end >= plain.size:
+                return
+            start, index = end, None
+
+    def is_behind(self, piece: Range) -> bool:
+        """Whether all documents of a range are done."""
+        return self.complete or (piece.end is not None and self.at >= piece.end)
+
+    def proven(self, piece: Range) -> Range:
+        """What is left of a range, of which the beginning is known then."""
+        return replace(piece, start=self.at, index=self.index)
+
+    @property
+    def shift(self) -> int:
+        """What is to be added to the indexes that a worker counts from a range's ``first_index``."""
+        return self.index - min(self.index, 1)
 
 
 def separator(dump: Dump) -> Separator | None:
@@ -118,10 +162,10 @@ def _bson_separator(plain: Plain) -> Separator | None:
     return None if element[0] == 0 or name < 0 else Separator(element[: name + 1], -4)
 
 
-def converted(number: int, piece: Range, task: Task) -> Converted:
+def converted(number: int, piece: Range, task: Task) -> ConvertedRange:
     """The outcomes of a range of the dump ``number``. Raises ``DumpError`` where this isn't the dump that was meant."""
 
-    def attempt(began: int, outcomes: Iterator[Outcome]) -> tuple[Converted, DumpError | None]:
+    def attempt(began: int, outcomes: Iterator[Outcome]) -> tuple[ConvertedRange, DumpError | None]:
         documents: list[Outcome] = []
         error = None
         try:
@@ -129,9 +173,9 @@ def converted(number: int, piece: Range, task: Task) -> Converted:
         except DumpError as found:
             error = found.moved(0)  # without the frames that it went through, which would keep the dump's bytes
         complete = error is None and (not documents or piece.end is None or documents[-1][1] < piece.end)
-        return Converted(began, tuple(documents), complete, error), error
+        return ConvertedRange(began, tuple(documents), complete, error), error
 
-    return begun(number, piece, task, attempt) or Converted()
+    return begun(number, piece, task, attempt) or ConvertedRange()
 
 
 def begun(

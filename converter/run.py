@@ -57,7 +57,7 @@ class Run:
     task: Task = field(init=False)
     _last: tuple[int, Document] | None = None  # the number of its dump, and the document done last
     _readers: Counter[str] = field(default_factory=Counter)
-    _before: int = 0  # bytes of the dumps before that
+    _before: int = 0  # bytes of the dumps before the one at hand
     _stamps: list[object] = field(init=False)
     _begun: tuple[float, int, int] = field(init=False)  # the clock, documents and bytes when this process took over
 
@@ -260,7 +260,7 @@ class Run:
         if adopted:
             self.outputs.adopt(place(out), part.token, part.files)
         for line in parts.rejects(out, part):
-            self.outputs.reject(moved(line, index - min(index, 1)))
+            self.outputs.reject(moved(line, written.shift))
         parts.discard(out, part, [REJECTS] if adopted else parts.FILES)
         self.tally.merge(part.tally)
         self._readers += part.readers
