@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -129,6 +131,35 @@ def test_readme_lists_the_files_of_a_bundle() -> None:
     listed = [name for row in rows(section(README, "The bundle")) for name in names(row[0])]
 
     assert sorted(BUNDLE_FILES) == sorted(listed)
+
+
+def sessions() -> Iterator[tuple[str, str, str]]:
+    """(page, the words behind ``novel-backfill``, what it shows of standard output) of conversions of a fixture."""
+    for page in ("README.md", "docs/runbook.md"):
+        for block in blocks((ROOT / page).read_text("utf-8")):
+            for session in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+                line, shown = session.split("\n", 1)
+                if re.fullmatch(r"novel-backfill convert (fixtures/\S+|dumps/jobs.json)( --dry-run)?", line):
+                    lines = [said for said in shown.splitlines() if not said.startswith("100.0 % ")]
+                    if " ━" not in shown:  # else it was interrupted
+                        yield page, line.partition(" ")[2], "\n".join(lines)
+
+
+@pytest.mark.parametrize(("page", "words", "shown"), list(sessions()))
+def test_what_a_page_shows_of_a_run(page: str, words: str, shown: str, tmp_path: Path) -> None:
+    """A line of dots stands for any lines."""
+    (tmp_path / "dumps").mkdir()
+    (tmp_path / "fixtures").symlink_to(ROOT / "fixtures")
+    (tmp_path / "dumps" / "jobs.json").symlink_to(ROOT / "fixtures" / "medium.json")
+    command = [sys.executable, "-m", "converter", *shlex.split(words)]
+    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False).stdout
+
+    wanted = r"\n(?:.*\n)*".join(map(re.escape, re.split(r"\n  \.\.\.\n", shown.strip())))
+    assert re.fullmatch(wanted, said.strip()), said
+
+
+def test_pages_show_runs() -> None:
+    assert ["README.md", "README.md", "docs/runbook.md", "docs/runbook.md"] == [page for page, _, _ in sessions()]
 
 
 # --------------------------------------------------------------------------------------------------------- every page
