@@ -8,7 +8,8 @@ from bson import Code, DBRef, Regex
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.errors import BSONError
 
-from converter.documents import MAX_DEPTH, TOO_DEEP, Framed, Framing, RawDocument, Unreadable
+from converter import extjson
+from converter.documents import TOO_DEEP, Framed, Framing, RawDocument, Unreadable
 from converter.repairs import Names
 from converter.sources import EXPORT_AGAIN, Origin
 
@@ -87,7 +88,7 @@ def read(place: tuple[int, int | None, int | None], data: bytes, origin: Origin)
             return Unreadable(*place, "nested-too-deep", TOO_DEEP, data, in_bson=True)
         problem = f"corrupt BSON ({error}): {EXPORT_AGAIN}"
         raise origin.error(problem, offset=place[1], index=place[0]) from None
-    if _deeper_than(MAX_DEPTH, value):
+    if _deeper_than(extjson.MAX_LEVELS, value):
         return Unreadable(*place, "nested-too-deep", TOO_DEEP, data, in_bson=True)
     if b"\2$ref\0" in data:
         value = _with_plain_references(value)

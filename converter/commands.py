@@ -82,7 +82,7 @@ def run_convert(request: Any) -> tuple[str, int]:
     from converter.processes import few_searches_for_cycles
 
     with few_searches_for_cycles():
-        from converter.conversion import convert  # what this makes holds no cycles either
+        from converter.conversion import convert
         from converter.progress import displayed
 
         with displayed(request.progress) as progress:

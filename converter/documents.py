@@ -11,8 +11,7 @@ Framing = Literal["data", "place"]
 """What a frame carries: the document's bytes, or where they stand in the file."""
 Reason = Literal["nested-too-deep", "document-too-large", "number-too-long"]
 
-MAX_DEPTH: Final = extjson.MAX_LEVELS
-TOO_DEEP: Final = f"nested deeper than {MAX_DEPTH} levels"
+TOO_DEEP: Final = f"nested deeper than {extjson.MAX_LEVELS} levels"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ import ijson
 import orjson
 
 from converter import extjson, fastlane
-from converter.documents import MAX_DEPTH, TOO_DEEP, Document, Framed, Framing, RawDocument, Reason, Unreadable
+from converter.documents import TOO_DEEP, Document, Framed, Framing, RawDocument, Reason, Unreadable
 from converter.errors import EXCERPT, DumpError, excerpt
 from converter.json_text import (
     MAX_DIGITS,
@@ -290,7 +290,7 @@ class JsonReader:
             detail = f"{size:,} bytes of JSON text, more than any document MongoDB can hold; only its beginning is kept"
             return self._unreadable(start, "document-too-large", detail, b"".join(kept)[:_KEPT_OF_TOO_LARGE])
         raw = b"".join(kept)[:size]
-        if nesting.deepest > MAX_DEPTH:
+        if nesting.deepest > extjson.MAX_LEVELS:
             return self._unreadable(start, "nested-too-deep", TOO_DEEP, raw)
         return self._parsed(start, raw)
 

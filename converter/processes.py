@@ -85,9 +85,10 @@ def _end_all(executor: ProcessPoolExecutor) -> None:
 
 @contextmanager
 def few_searches_for_cycles() -> Iterator[None]:
-    """A document's values hold no cycles, and there are thousands: to look for some takes a twentieth of the time.
+    """Python looks for reference cycles less often within the block.
 
-    So it is with what importing makes, only that this stays.
+    A document's values hold none, and there are thousands: to look for some takes a twentieth of the time. What
+    importing makes holds none either.
     """
     before = gc.get_threshold()
     gc.set_threshold(_MADE_BETWEEN_SEARCHES)

@@ -22,9 +22,10 @@ from hypothesis import strategies as st
 
 from converter import dump as dump_module
 from converter import extjson, json_documents
-from converter.documents import MAX_DEPTH, RawDocument, Unreadable
+from converter.documents import RawDocument, Unreadable
 from converter.dump import Dump, Reader
 from converter.errors import DumpError, excerpt
+from converter.extjson import MAX_LEVELS
 from converter.json_text import MAX_DIGITS
 from converter.sources import zstd
 
@@ -442,7 +443,7 @@ BOMBS = {
     "an object of arrays": '{"a":' + "[" * DEEP + "]" * DEEP + "}",
     "objects": '{"a":' * DEEP + "1" + "}" * DEEP,
     "braces in strings": '{"}":["}]",' * DEEP + '"]"' + "]}" * DEEP,
-    "just too deep": '{"}":' * (MAX_DEPTH + 1) + '"}"' + "}" * (MAX_DEPTH + 1),
+    "just too deep": '{"}":' * (MAX_LEVELS + 1) + '"}"' + "}" * (MAX_LEVELS + 1),
 }
 
 
@@ -459,7 +460,7 @@ def test_a_bomb_is_passed_over(name: str, size: int, write: Callable[[bytes], st
 
 
 def test_the_deepest_document_that_is_read(write: Callable[[bytes], str]) -> None:
-    deepest = '{"}":' * MAX_DEPTH + '"}"' + "}" * MAX_DEPTH
+    deepest = '{"}":' * MAX_LEVELS + '"}"' + "}" * MAX_LEVELS
     assert ([json.loads(deepest), {}], None) == (values(read(write(deepest.encode() + b"{}"))[0]), None)
 
 
@@ -481,13 +482,13 @@ def test_a_long_string_full_of_braces(write: Callable[[bytes], str]) -> None:
     assert (elements, None) == (values(read(write(json.dumps(elements).encode()))[0]), None)
 
 
-@pytest.mark.parametrize("depth", [MAX_DEPTH, MAX_DEPTH + 1, 100_000])
+@pytest.mark.parametrize("depth", [MAX_LEVELS, MAX_LEVELS + 1, 100_000])
 def test_deep_bson(depth: int, write: Callable[[bytes], str]) -> None:
     sizes = range(5 + 8 * (depth - 1), 5, -8)
     deep = b"".join(struct.pack("<i", size) + b"\x03a\0" for size in sizes) + b"\x05\0\0\0\0" + bytes(depth - 1)
     documents, error = read(write(deep + bson.encode({"a": 1})))
     assert ({"a": 1}, None) == (values(documents)[1], error)
-    assert (depth > MAX_DEPTH) == isinstance(documents[0], Unreadable)
+    assert (depth > MAX_LEVELS) == isinstance(documents[0], Unreadable)
     assert (0, len(deep)) == (documents[0].offset, documents[0].end)
 
 

@@ -59,7 +59,7 @@ def numbers_in(path: str, holder: object, fields: Iterable[str]) -> dict[str, in
 
 
 def usage_numbers(usage: object) -> dict[str, int | float | None]:
-    """The same of modelUsage."""
+    """The numbers of each stage of modelUsage, by their paths."""
     stages = {legacy: as_object(usage).get(legacy) for legacy in STAGES.values()}
     found = [numbers_in(f"modelUsage.{legacy}", held, NUMBERS["modelUsage"]) for legacy, held in stages.items()]
     return {path: held for stage in found for path, held in stage.items()}
@@ -105,7 +105,7 @@ def own(value: object) -> str | None:
 
 
 def outline_entry(entry: Document) -> list[Any]:
-    """Of the outline."""
+    """What an entry of the outline says: its two numbers, and digests of its texts."""
     return [
         number(entry.get("chapterNumber")),
         filled(entry.get("title")),
@@ -116,18 +116,18 @@ def outline_entry(entry: Document) -> list[Any]:
 
 
 def character(name: str, entry: Document, summary: object, relationships: Iterable[str]) -> str:
-    """Of the story bible."""
+    """A digest of the texts of a character of the story bible."""
     told = [text for text in relationships if text not in FALLBACKS]
     return texts(name, summary, *texts_of(entry.get("traits")), None, *told)
 
 
 def locations(entries: dict[str, Document]) -> list[str]:
-    """Of the story bible."""
+    """A digest of the texts of each location of the story bible, in order of the digests."""
     return sorted(texts(key, entry.get("description"), entry.get("significance")) for key, entry in entries.items())
 
 
 def story_bible_lists(story_bible: Document) -> Facts:
-    """Plot threads, timeline and themes."""
+    """Digests of the texts of plot threads, timeline and themes, by their paths in ``novel_job_metadata``."""
     threads, timeline, themes = (objects_of(story_bible.get(field)) for field in ("plotThreads", "timeline", "themes"))
     return {
         "storyBibleMetadata.plotThreads": [
@@ -143,12 +143,12 @@ def story_bible_lists(story_bible: Document) -> Facts:
 
 
 def decision(identity: object, entry: Document, reasoning: object) -> str:
-    """Of the application's artificial intelligence."""
+    """A digest of the texts of one of ``aiDecisions``."""
     return texts(own(identity), own(entry.get("type")), entry.get("summary"), entry.get("impact"), reasoning)
 
 
 def enhancement(identity: object, data: Document) -> str:
-    """Of the novel."""
+    """A digest of the texts of one of ``enhancements``."""
     return texts(own(identity), *(data.get(field) for field in ("type", "name", "description", "details")))
 
 
