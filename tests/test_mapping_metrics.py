@@ -90,6 +90,8 @@ def test_cost(fields: Document, expected: Document, untracked: int) -> None:
         ({"modelUsage": usage("cost", 1, 2, 4), "chapters": [chapter(cost=None)]}, (0.0, 0.0, 7.0)),
         ({"modelUsage": usage("cost", 1, 2, 4), "chapters": [chapter(cost=0)]}, (0.0, 0.0, 3.0)),
         ({"metadata": tracking(totalCost=-1, estimatedRemaining=Decimal128("0.5"))}, (0.5, -1.0, 0.0)),
+        # Rounded once: the chapters' sum, rounded, would make it 0.30000000000000004.
+        ({"modelUsage": usage("cost", 0.09, 0, 0), "chapters": [chapter(cost=0.1), chapter(cost=0.11)]}, (0, 0, 0.3)),
     ],
 )
 def test_what_was_claimed_and_what_the_parts_say(fields: Document, expected: tuple[float, float, float]) -> None:
