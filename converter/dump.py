@@ -12,7 +12,7 @@ from converter.documents import Document, Framed, Framing, RawDocument, Unreadab
 from converter.errors import DumpError, excerpt
 from converter.json_documents import BACKEND, JsonReader
 from converter.json_text import Text
-from converter.sources import Origin, Source
+from converter.sources import LONGEST_HEAD, Origin, Source
 from converter.stages import timed
 
 Dialect = Literal["json-array", "json-lines", "bson"]
@@ -158,6 +158,8 @@ def _dialect(source: Source) -> Dialect:
     if text.startswith((b"[", b"{")) and text[1:2] != b"\0":
         return "json-array" if text.startswith(b"[") else "json-lines"
     place = source.start + len(head) - len(text)
+    if not text and len(head) >= LONGEST_HEAD:
+        raise source.error(f"nothing but white space at its beginning; {_WANTED}", offset=source.start)
     raise source.error(f"{_description(text)}; {_WANTED}", offset=place)
 
 

@@ -23,7 +23,8 @@ from converter.documents import TOO_DEEP, Document, Framed, Framing, RawDocument
 from converter.errors import EXCERPT, DumpError, excerpt
 from converter.json_text import (
     MAX_DIGITS,
-    Nesting,
+    NotJson,
+    Syntax,
     Text,
     may_have_long_digits,
     opening_brackets,
@@ -50,6 +51,7 @@ _KEPT_OF_TOO_LARGE = 64 * 1024
 _FIRST_LOOK_AHEAD = 512 * 1024
 
 _SCALAR = re.compile(rb'[^ \t\r\n,\[\]{}"]*+')
+_NUMBER = re.compile(rb"[-+.0-9eE]++")
 # Every `}` but those which surely don't end a document: the next thing is another `}`, or a comma and a key.
 _CUT = re.compile(rb'\}(?![ \t\r\n]*+(?:\}|,[ \t\r\n]*+"[^"\\]{0,64}+"[ \t\r\n]*+:))')
 _LONG_NUMBER = re.compile(rb'"(?:[^"\\]++|\\.)*+"|([0-9]{%d})' % (MAX_DIGITS + 1), re.DOTALL)
@@ -221,12 +223,10 @@ class JsonReader:
             self._complete = True
             with contextlib.suppress(_Enough):
                 next(self._values)
-        except (_Doubtful, ArithmeticError):
+        except (_Doubtful, ijson.JSONError, UnicodeDecodeError, ArithmeticError):
+            # It may be broken; or whole, with a wrong byte behind it.
             self._begin()
             return self._framed(start, self._pieces)
-        except (ijson.JSONError, UnicodeDecodeError):
-            self._begin()
-            return self._framed(start, self._pieces, broken=True)
         return self._decoded(start, value, self._surrogates, self._pieces)
 
     def read(self, size: int) -> bytes:
@@ -257,44 +257,49 @@ class JsonReader:
             self._surrogates += replaced
         return piece
 
-    def _framed(self, start: int, pieces: list[bytes], *, broken: bool = False) -> RawDocument | Unreadable:
-        """Read a value by following its brackets first. ``pieces`` of it were read; ``broken``: ijson refused them.
+    def _framed(self, start: int, pieces: list[bytes]) -> RawDocument | Unreadable:
+        """Read a value by following its syntax first; ``pieces`` of it were read.
 
-        A broken document may still be a whole one with a wrong byte behind it.
+        What is only rejected must be JSON too: else the end that was found may be that of another document.
         """
         text = self._text
-        nesting = Nesting()
+        syntax = Syntax()
+        kept: list[bytes] = []
+        size = 0
         piece = b"".join(pieces)
-        kept = [piece]
-        size = len(piece)
-        end = nesting.end(piece)
-        if end is None and broken:
-            # What it says is the fast lane's line too, which sees no further than the document's end.
-            ahead = text.ahead(EXCERPT)
-            raise self._broken(start, piece + ahead[: nesting.end(ahead)])
-        while end is None:
+        while True:
+            try:
+                end = syntax.end(piece)
+            except NotJson as found:
+                seen = piece + text.ahead(EXCERPT)
+                at = found.at if syntax.not_utf8 is None else min(found.at, syntax.not_utf8)
+                raise self._broken(
+                    start, b"".join([*kept, seen]), at, seen[at - size :] if at >= size else None
+                ) from None
+            taken = piece if end is None else piece[:end]
+            size += len(taken)
+            kept = [*kept, taken] if size <= MAX_DOCUMENT_BYTES else [b"".join([*kept, taken])[:_KEPT_OF_TOO_LARGE]]
+            if end is not None:
+                break
             if text.at == len(text.data) and not text.more():
+                if syntax.not_utf8 is not None:
+                    raise self._broken(start, b"".join(kept), syntax.not_utf8)
                 raise self._truncated(start)
             piece = text.data[text.at :]
             text.at = len(text.data)
-            size += len(piece)
-            if size <= MAX_DOCUMENT_BYTES:
-                kept.append(piece)
-            elif len(kept) > 1 or len(kept[0]) > _KEPT_OF_TOO_LARGE:
-                kept = [b"".join(kept)[:_KEPT_OF_TOO_LARGE]]
-            end = nesting.end(piece)
-        excess = len(piece) - end
-        text.at -= excess
-        size -= excess
+        text.at -= len(piece) - end
+        raw = b"".join(kept)
+        if syntax.not_utf8 is not None:
+            raise self._broken(start, raw, syntax.not_utf8)
         if size > MAX_DOCUMENT_BYTES:
             detail = f"{size:,} bytes of JSON text, more than any document MongoDB can hold; only its beginning is kept"
-            return self._unreadable(start, "document-too-large", detail, b"".join(kept)[:_KEPT_OF_TOO_LARGE])
-        raw = b"".join(kept)[:size]
-        if nesting.deepest > extjson.MAX_LEVELS:
+            return self._unreadable(start, "document-too-large", detail, raw)
+        if syntax.deepest > extjson.MAX_LEVELS:
             return self._unreadable(start, "nested-too-deep", TOO_DEEP, raw)
         return self._parsed(start, raw)
 
     def _scalar(self) -> RawDocument | Unreadable:
+        """A value that is no object, array or text; or something that is no JSON at all."""
         text = self._text
         start = text.offset
         raw = b""
@@ -303,7 +308,7 @@ class JsonReader:
             assert run is not None
             raw += run[0]
             text.at = run.end()
-            if text.at < len(text.data) or len(raw) > MAX_DIGITS:
+            if text.at < len(text.data) or (len(raw) > MAX_DIGITS and not _NUMBER.fullmatch(raw)):
                 break
             if not text.more():
                 if self._in_array:
@@ -353,20 +358,24 @@ class JsonReader:
         begun = f" that starts at byte {start:,}" if self._origin.has_offsets else ""
         return self._error(f"the dump ends in the middle of a document{begun}, so it is truncated: {EXPORT_AGAIN}")
 
-    def _broken(self, start: int, raw: bytes) -> DumpError:
-        """``raw`` is no JSON: find out where and why, with a parser that tells the place."""
+    def _broken(self, start: int, raw: bytes, at: int | None = None, shown: bytes | None = None) -> DumpError:
+        """``raw`` is no JSON from byte ``at`` on, where it goes on as is ``shown``. A parser is asked for the rest."""
+        problem = "this is not JSON"
         try:
             # It may end within a character: where pieces end must not matter.
             sound = raw[: codecs.utf_8_decode(raw, "strict", False)[1]]
-            at, problem = 0, "this is not JSON"
         except UnicodeDecodeError as error:
             sound = raw[: error.start]
-            at, problem = error.start, "this is not UTF-8"
+            if at is None or error.start <= at:
+                at, shown, problem = error.start, None, "this is not UTF-8"
         try:
             orjson.loads(replace_surrogates(sound)[0])
         except orjson.JSONDecodeError as error:
             stopped = len(error.doc[: error.pos].encode())
-            if stopped < len(sound) or sound == raw:
-                at, problem = stopped, f"this is not JSON ({error.msg})"
-        message = f"{problem}, {excerpt(raw[at:])}: {EXPORT_AGAIN}"
+            # Of a number or a word that is none it may know the very byte.
+            agreed = at is not None and at <= stopped < len(sound) and _SCALAR.fullmatch(sound, at, stopped)
+            if at is None or (agreed and problem == "this is not JSON"):
+                at, shown, problem = stopped, None, f"this is not JSON ({error.msg})"
+        at = at or 0
+        message = f"{problem}, {excerpt(raw[at:] if shown is None else shown)}: {EXPORT_AGAIN}"
         return self._origin.error(message, offset=start + at, index=self._index)

@@ -3,6 +3,7 @@
 Where a value ends, how deep it nests, which escapes are no Unicode, whether a number is too long to be parsed.
 """
 
+import codecs
 import re
 from collections import deque
 from collections.abc import Iterator
@@ -14,8 +15,27 @@ MAX_DIGITS: Final = 4300
 """Digits of an integer that Python converts; ijson crashes the process on more."""
 
 _WHITE = re.compile(rb"[ \t\r\n]*+")
-_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+("?)|[\[{]|[\]}]', re.DOTALL)
-_REST_OF_STRING = re.compile(rb'(?:[^"\\]++|\\.)*+("?)', re.DOTALL)
+# The parts of JSON, as ijson knows them: to it \v and \f are white space too.
+_TOKEN = re.compile(
+    rb'(?P<white>[ \t\r\n\v\f]++)|(?P<quote>")|(?P<mark>[\[\]{},:])|(?P<scalar>[^ \t\r\n\v\f\[\]{},:"]++)'
+)
+_REST_OF_SCALAR = re.compile(rb'[^ \t\r\n\v\f\[\]{},:"]*+')
+_REST_OF_STRING = re.compile(rb'(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+')
+_SCALAR = re.compile(rb"true|false|null|-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?")
+_DIGITS = re.compile(rb"([0-9]{2})[0-9]++")
+_LONGEST_SCALAR: Final = 64
+"""Of a shortened one: what is longer is none."""
+_UTF8_PIECE: Final = 32 * 1024
+
+# What may come next in a JSON value.
+_VALUE: Final = "value"
+_VALUE_OR_CLOSE: Final = "value or ]"
+_KEY: Final = "key"
+_KEY_OR_CLOSE: Final = "key or }"
+_COLON: Final = "colon"
+_COMMA_OR_CLOSE: Final = "comma or closing bracket"
+_NOTHING: Final = "nothing"
+
 _SAMPLED_DIGITS = re.compile(rb"[0-9]{4}")
 
 
@@ -171,40 +191,145 @@ def replace_surrogates(data: bytes) -> tuple[bytes, int]:
     return replaced, count
 
 
-class Nesting:
-    """Follows the brackets of one JSON value, strings left out."""
+class NotJson(Exception):
+    """Text that breaks off being JSON at the byte ``at``, counted from the value's beginning."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__(at)
+        self.at = at
+
+
+class Syntax:
+    """Follows one JSON value through its pieces, by the grammar alone: nothing is kept, however large or deep it is.
+
+    It takes just what ijson takes, which is https://www.rfc-editor.org/rfc/rfc8259 with two more bytes for white space.
+    So a value which no parser is to be given can't hide that it is broken.
+    """
 
     def __init__(self) -> None:
         self.deepest = 0
-        self._depth = 0
+        self.not_utf8: int | None = None
+        """The first byte that is no UTF-8. The grammar is followed beyond it."""
+        self._taken = 0
+        self._utf8 = codecs.getincrementaldecoder("utf-8")()
+        self._open = bytearray()
+        self._wanted = _VALUE
         self._in_string = False
+        self._scalar = b""  # its beginning, if a piece ended in it
+        self._scalar_at = 0
+        self._comma_at: int | None = None
 
     def end(self, data: bytes) -> int | None:
-        """Take the next piece of the value: where in it the value ends, None if it goes on."""
-        at = 0
-        if self._in_string:
-            rest = _REST_OF_STRING.match(data)
-            assert rest is not None
-            if not rest[1]:
-                return None
-            at = rest.end()
-            self._in_string = False
-            if self._depth == 0:
+        """Take the next piece: where in it the value ends, None if it goes on. Raises ``NotJson``.
+
+        Pieces don't end within an escape.
+        """
+        found = None
+        try:
+            found = self._end(data)
+        except NotJson as error:
+            found = error.at - self._taken
+            raise
+        finally:
+            self._check_utf8(data if found is None else data[: max(found, 0)])
+            self._taken += len(data)
+        return found
+
+    def _end(self, data: bytes) -> int | None:
+        at = self._end_of_string(data, 0) if self._in_string else self._end_of_scalar(data) if self._scalar else 0
+        while at < len(data):
+            if self._wanted is _NOTHING:
                 return at
-        for token in _TOKEN.finditer(data, at):
-            byte = data[token.start()]
-            if byte == ord('"'):
-                if not token[1]:
-                    self._in_string = True
+            token = _TOKEN.match(data, at)
+            assert token is not None
+            kind = token.lastgroup
+            if kind == "scalar":
+                if token.end() == len(data):
+                    self._scalar, self._scalar_at = _shortened(token[0]), self._taken + at
                     return None
-            elif byte in b"[{":
-                self._depth += 1
-                self.deepest = max(self.deepest, self._depth)
+                self._take_scalar(token[0], self._taken + at)
+                at = token.end()
+            elif kind == "quote":
+                self._take_value(self._taken + at, key=True)
+                at = self._end_of_string(data, at + 1)
             else:
-                self._depth -= 1
-            if self._depth <= 0:
-                return token.end()
-        return None
+                if kind == "mark":
+                    self._take_mark(data[at], self._taken + at)
+                at = token.end()
+        return len(data) if self._wanted is _NOTHING and not self._in_string else None
+
+    def _end_of_string(self, data: bytes, at: int) -> int:
+        string = _REST_OF_STRING.match(data, at)
+        assert string is not None
+        end = string.end()
+        self._in_string = end == len(data)
+        if not self._in_string and data[end] != ord('"'):
+            raise NotJson(self._taken + end)
+        return end if self._in_string else end + 1
+
+    def _end_of_scalar(self, data: bytes) -> int:
+        token = _REST_OF_SCALAR.match(data)
+        assert token is not None
+        scalar = self._scalar + token[0]
+        if token.end() == len(data):
+            self._scalar = _shortened(scalar)
+        else:
+            self._scalar = b""
+            self._take_scalar(scalar, self._scalar_at)
+        return token.end()
+
+    def _take_scalar(self, scalar: bytes, at: int) -> None:
+        if not _SCALAR.fullmatch(scalar):
+            raise NotJson(at)
+        self._take_value(at)
+
+    def _take_value(self, at: int, *, key: bool = False) -> None:
+        if key and self._wanted in (_KEY, _KEY_OR_CLOSE):
+            self._wanted = _COLON
+        elif self._wanted in (_VALUE, _VALUE_OR_CLOSE):
+            self._wanted = _COMMA_OR_CLOSE if self._open else _NOTHING
+        else:
+            raise NotJson(at)
+
+    def _take_mark(self, mark: int, at: int) -> None:
+        """A bracket, a comma or a colon."""
+        if mark in b"[{":
+            self._take_value(at)
+            self._open.append(mark)
+            self.deepest = max(self.deepest, len(self._open))
+            self._wanted = _VALUE_OR_CLOSE if mark == ord("[") else _KEY_OR_CLOSE
+        elif mark in b"]}":
+            empty = _VALUE_OR_CLOSE if mark == ord("]") else _KEY_OR_CLOSE
+            if self._wanted in (_VALUE, _KEY) and self._comma_at is not None:
+                raise NotJson(self._comma_at)
+            # In ASCII the brackets of a pair are two apart.
+            if self._wanted not in (empty, _COMMA_OR_CLOSE) or self._open.pop() != mark - 2:
+                raise NotJson(at)
+            self._wanted = _COMMA_OR_CLOSE if self._open else _NOTHING
+        elif mark == ord(",") and self._wanted is _COMMA_OR_CLOSE:
+            self._wanted = _VALUE if self._open[-1] == ord("[") else _KEY
+            self._comma_at = at
+        elif mark == ord(":") and self._wanted is _COLON:
+            self._wanted = _VALUE
+            self._comma_at = None
+        else:
+            raise NotJson(at)
+
+    def _check_utf8(self, data: bytes) -> None:
+        if self.not_utf8 is not None or (data.isascii() and not self._utf8.getstate()[0]):
+            return
+        for at in range(0, len(data), _UTF8_PIECE):
+            before = len(self._utf8.getstate()[0])
+            try:
+                self._utf8.decode(data[at : at + _UTF8_PIECE])
+            except UnicodeDecodeError as error:
+                self.not_utf8 = self._taken + at - before + error.start
+                return
+
+
+def _shortened(scalar: bytes) -> bytes:
+    """What a number of any length may be taken for: for the grammar two digits in a row are as good as a thousand."""
+    return _DIGITS.sub(rb"\1", scalar)[:_LONGEST_SCALAR]
 
 
 def opening_brackets(data: bytes) -> int:

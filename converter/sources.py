@@ -25,11 +25,12 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-__all__ = ["EXPORT_AGAIN", "Origin", "Source", "zstd"]
+__all__ = ["EXPORT_AGAIN", "LONGEST_HEAD", "Origin", "Source", "zstd"]
 
 EXPORT_AGAIN = "copy or export it again"
 
-_LONGEST_HEAD = 64 * 1024
+LONGEST_HEAD = 64 * 1024
+"""Bytes of white space that are looked through for the beginning of a dump."""
 
 
 class _Decompressor(Protocol):
@@ -213,7 +214,7 @@ class Source:
         try:
             for chunk in chunks:
                 head += chunk
-                if len(head.lstrip()) >= 16 or len(head) >= _LONGEST_HEAD:
+                if len(head.lstrip()) >= 16 or len(head) >= LONGEST_HEAD:
                     break
         except DumpError as error:
             if not head:

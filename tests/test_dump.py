@@ -507,6 +507,53 @@ def test_a_document_that_is_too_large(
     assert "4,008 bytes" in documents[1].detail
 
 
+@pytest.mark.parametrize("size", [10, 999, 65536])
+def test_what_is_rejected_is_json(size: int, write: Callable[[bytes], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind a lost quote all brackets count double: the end that comes of it may be that of any document."""
+    monkeypatch.setattr(json_documents, "MAX_DOCUMENT_BYTES", 30_000)
+    monkeypatch.setattr(json_documents, "_KEPT_OF_TOO_LARGE", 20)
+    broken = b'{"many":[' + b",".join([b"[1]"] * 4000) + b'],"title":"abc,"z":1}'
+    others = [b'{"title":"%s"}' % (b"x" * 200)] * 200 + [b'{"title":"he said \\"hi"}', b'{"a":1}']
+    for reader in ("auto", "ijson"):
+        documents, error = read(write(b"[" + b",".join([b'{"a":1}', broken, *others]) + b"]"), size, reader)
+        assert [{"a": 1}] == values(documents)
+        assert error is not None
+        assert (9 + broken.index(b'z":1'), 1) == (error.offset, error.index)
+        assert "this is not JSON, 'z\":1},{" in str(error).replace(" (unexpected character, expected ',' or '}')", "")
+
+
+@pytest.mark.parametrize("broken", [b'"\x01"', b'"\xff"', b"tru", b'"\\x"'])
+@pytest.mark.parametrize("doubtful", [b"[" * 4000 + b"]" * 4000, b"1" * (MAX_DIGITS + 1), b'"%s"' % (b"x" * 5000)])
+def test_a_broken_document_is_broken_wherever_pieces_end(
+    broken: bytes, doubtful: bytes, write: Callable[[bytes], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And whatever else it would be rejected for."""
+    monkeypatch.setattr(json_documents, "MAX_DOCUMENT_BYTES", 4500)
+    for first, second in ((broken, doubtful), (doubtful, broken)):
+        path = write(b'[{"a":1},{"b":' + first + b',"c":' + second + b"}]")
+        errors = {str(read(path, size, reader)[1]) for size in (7, 600, 4001, 65536) for reader in ("auto", "ijson")}
+        assert 1 == len(errors), errors
+        assert "None" not in errors
+
+
+def test_the_largest_document_is_not_measured_with_what_follows(
+    write: Callable[[bytes], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json_documents, "MAX_DOCUMENT_BYTES", 1000)
+    monkeypatch.setattr(json_documents, "_KEPT_OF_TOO_LARGE", 20)
+    element = [["x" * 400, "y" * 400]]
+    data = json.dumps([element, {"a": "z" * 900}]).encode()
+    for size in 10, 65536:
+        assert ([element, {"a": "z" * 900}], None) == (values(read(write(data), size)[0]), None)
+
+
+def test_a_bare_number_that_is_too_long(write: Callable[[bytes], str]) -> None:
+    data = b'{"a":1}\n' + b"1" * 6000 + b'\n{"b":2}\n'
+    for size in 7, 4000, 5000, 65536:
+        documents, error = read(write(data), size)
+        assert ([{"a": 1}, "number-too-long", {"b": 2}], None) == (values(documents), error)
+
+
 @pytest.mark.parametrize("number", ["1" * (MAX_DIGITS + 1), "-" + "9" * 200_000, "1e9999999999999999999"])
 def test_a_number_that_is_too_long(number: str, write: Callable[[bytes], str]) -> None:
     data = f'[{{"a":1}},{{"a":[{number}]}},{{"b":"{number}"}}]'.encode()
@@ -605,6 +652,7 @@ def test_a_second_member_that_was_cut(compression: str, write: Callable[[bytes],
 ERRORS: list[tuple[str, bytes, int | None, list[object], str]] = [
     ("empty", b"", 0, [], "the dump is empty"),
     ("white space only", b" \n\n", 3, [], "the dump is empty"),
+    ("much white space", b" " * 300_000, 0, [], "nothing but white space at its beginning"),
     ("compressed nothing", gzip.compress(b""), 0, [], "the dump is empty"),
     ("a mark only", codecs.BOM_UTF8, 3, [], "the dump is empty"),
     ("HTML", b"\n<!DOCTYPE html><html>", 1, [], "this is HTML or XML; wanted: a dump by mongoexport"),
@@ -628,7 +676,7 @@ ERRORS: list[tuple[str, bytes, int | None, list[object], str]] = [
     ("a comma first", b'[,{"a":1}]', 1, [], "this is not JSON"),
     ("two commas", b'[{"a":1},,{"b":1}]', 9, [{"a": 1}], "this is not JSON"),
     ("commas between lines", b'{"a":1},\n{"b":1}', 7, [{"a": 1}], "this is not JSON"),
-    ("a bare word", b'[{"a":1},{"b":NaN}]', 14, [{"a": 1}], "'NaN}'"),
+    ("a bare word", b'[{"a":1},{"b":NaN}]', 14, [{"a": 1}], "'NaN}]'"),
     ("two values in one", b'[{"a":1},1-2]', 10, [{"a": 1}], "'-2'"),
     ("a bare element", b'[{"a":1},NaN]', 9, [{"a": 1}], "'NaN'"),
     ("a last comma inside", b'[{"a":1},{"b":1,}]', 15, [{"a": 1}], "this is not JSON (trailing comma"),
