@@ -44,6 +44,9 @@ MOST_WRONG = 4
 BATCH_BYTES = 2 << 20
 """Bytes of documents that travel to a worker at once: enough that the way costs little, few enough to be held twice."""
 BATCH_DOCUMENTS = 64
+DOCUMENT_BYTES = 8 << 10
+"""Bytes of a range for each document that may come back at once: what comes of a tiny job is larger than the job."""
+LEAST_DOCUMENTS = 64
 AHEAD = 2
 """Ranges or batches that wait for a worker, so that none waits for one."""
 PART_BYTES = 256 << 20
@@ -207,37 +210,43 @@ class _Workers:
 
     def _in_ranges(self, rest: Rest, plain: Plain, separator: Separator, task: Task) -> Iterator[Iterator[Done]]:
         chain = _chain(rest, plain)
-        for piece in chain.ranges(plain, separator, self._range_bytes):
+        most = max(self._range_bytes // DOCUMENT_BYTES, LEAST_DOCUMENTS)
+        for piece in chain.ranges(plain, separator, ranges.fitting(rest.dump, self._range_bytes, most)):
             if chain.wrong >= MOST_WRONG:
                 # This dump's documents aren't divided as its first ones are.
                 chain.given_up = True
                 yield from self._in_batches(Rest(rest.number, rest.dump, chain.index, chain.at), task)
                 return
-            yield self._of_range(chain, piece, task, self._submit(ranges.converted, rest.number, piece, task))
+            future = self._submit(ranges.converted, rest.number, piece, task, most)
+            yield self._of_range(chain, piece, task, most, future)
 
     def _of_range(
-        self, chain: Chain, piece: Range, task: Task, future: "Future[Measured[ConvertedRange]]"
+        self, chain: Chain, piece: Range, task: Task, most: int, future: "Future[Measured[ConvertedRange]]"
     ) -> Iterator[Done]:
         if chain.given_up or chain.is_behind(piece):
             future.cancel()
             return
-        number, plain = chain.number, piece.plain
+        plain = piece.plain
         found = self._result(future, piece.words())
         chain.wrong = 0 if found.began == chain.at else chain.wrong + 1
-        if found.began != chain.at:
-            proven = chain.proven(piece)
-            found = self._result(self._submit(ranges.converted, number, proven, task), proven.words())
-        shift = chain.shift
-        for start, end, result in found.documents:
-            document = Framed(chain.index, start, end, None, plain.dialect == "bson", plain.origin)
-            if isinstance(result, Refused):
-                result = replace(result, line=moved(result.line, shift))
-            yield number, document, result
-            chain.index += 1
-            chain.at = end
-        if found.error is not None:
-            raise found.error.moved(shift)
-        chain.complete = found.complete
+        while True:
+            if found.began != chain.at:
+                proven = chain.proven(piece)
+                work = self._submit(ranges.converted, chain.number, proven, task, most)
+                found = self._result(work, proven.words())
+            shift = chain.shift
+            for start, end, result in found.documents:
+                document = Framed(chain.index, start, end, None, plain.dialect == "bson", plain.origin)
+                if isinstance(result, Refused):
+                    result = replace(result, line=moved(result.line, shift))
+                yield chain.number, document, result
+                chain.index += 1
+                chain.at = end
+            if found.error is not None:
+                raise found.error.moved(shift)
+            chain.complete = found.complete
+            if not found.cut or chain.is_behind(piece):
+                return
 
     # -------------------------------------------------------------------------------------------------------- parts
 

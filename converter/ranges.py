@@ -24,12 +24,16 @@ from converter.transformation import Accepted, Refused, Task, outcome, refused
 
 FURTHER: Final = 4
 """How many times its own length a range may be read on behind its end, for its last document, unless it is proven."""
+_LEAST_FURTHER: Final = 8 << 20
+"""Or so many bytes, where it is a short one."""
 
 _PIECE: Final = 2 << 20
 _PIECE_BEHIND: Final = 256 << 10
 """Bytes read at once: within a range, and behind its end, where its last document seldom needs more than a few."""
 _LEARNED_FROM: Final = 16
 _LONGEST_KEY: Final = 256
+_LONGEST_GAP: Final = 4096
+"""Bytes of white space in a separator: it is held in memory, and looked for in every range."""
 _ATTEMPTS: Final = 16
 """Wrong beginnings that are tried before a range is given back: each may cost a reading of the whole range."""
 _WHITE: Final = b" \t\r\n"
@@ -79,6 +83,8 @@ class ConvertedRange:
     documents: tuple[Outcome, ...] = ()
     complete: bool = False
     """Nothing follows but the end of the dump."""
+    cut: bool = False
+    """There may be more documents in it."""
     error: DumpError | None = None
     """Behind the documents."""
 
@@ -146,6 +152,8 @@ def separator(dump: Dump) -> Separator | None:
 
 def _json_separator(plain: Plain, end: int, start: int) -> Separator | None:
     """From the closing brace of a document, which ends at ``end``, to the first key of one that begins at ``start``."""
+    if start - end > _LONGEST_GAP:
+        return None
     text = plain.origin.read(end - 1, start + _LONGEST_KEY)
     opening = start - end + 1
     key = len(text) - len(text[opening + 1 :].lstrip(_WHITE))
@@ -162,18 +170,32 @@ def _bson_separator(plain: Plain) -> Separator | None:
     return None if element[0] == 0 or name < 0 else Separator(element[: name + 1], -4)
 
 
-def converted(number: int, piece: Range, task: Task) -> ConvertedRange:
-    """The outcomes of a range of the dump ``number``. Raises ``DumpError`` where this isn't the dump that was meant."""
+def fitting(dump: Dump, most_bytes: int, most_documents: int) -> int:
+    """How long ranges should be, in bytes: of documents like the dump's first ones half of ``most_documents``."""
+    try:
+        first = list(islice(dump.frames(by_place=True), _LEARNED_FROM))
+    except DumpError:
+        return most_bytes
+    taken = first[-1].end if first else None
+    return most_bytes if taken is None else min(most_bytes, -(-taken // len(first)) * max(most_documents // 2, 1))
+
+
+def converted(number: int, piece: Range, task: Task, most: int) -> ConvertedRange:
+    """The outcomes of the first ``most`` documents of a range of the dump ``number``.
+
+    Raises ``DumpError`` where this isn't the dump that was meant.
+    """
 
     def attempt(began: int, outcomes: Iterator[Outcome]) -> tuple[ConvertedRange, DumpError | None]:
         documents: list[Outcome] = []
         error = None
         try:
-            documents.extend(outcomes)
+            documents.extend(islice(outcomes, most))
         except DumpError as found:
             error = found.moved(0)  # without the frames that it went through, which would keep the dump's bytes
-        complete = error is None and (not documents or piece.end is None or documents[-1][1] < piece.end)
-        return ConvertedRange(began, tuple(documents), complete, error), error
+        cut = error is None and len(documents) == most
+        complete = error is None and not cut and (not documents or piece.end is None or documents[-1][1] < piece.end)
+        return ConvertedRange(began, tuple(documents), complete, cut, error), error
 
     return begun(number, piece, task, attempt) or ConvertedRange()
 
@@ -195,7 +217,7 @@ def begun(
     end = plain.size if piece.end is None else piece.end
     if piece.index is not None:
         return attempt(piece.start, _outcomes(number, piece, piece.start, plain.size, task, refusals))[0]
-    limit = min(plain.size, end + FURTHER * (end - piece.start))
+    limit = min(plain.size, end + max(FURTHER * (end - piece.start), _LEAST_FURTHER))
     at = piece.start
     for _ in range(_ATTEMPTS):
         began = _end_of_document(piece, at, end)

@@ -68,6 +68,7 @@ def in_ranges(data: bytes, size: int, resumed: Callable[[list[Any]], int] = lamb
     """What one process makes of the dump, and what several do, beginning behind so many documents."""
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched, engine(1) as one:
         patched.setattr(engines, "BATCH_DOCUMENTS", 2)
+        patched.setattr(engines, "LEAST_DOCUMENTS", 3)
         path = Path(folder, "dump")
         path.write_bytes(data)
         with Dump.open(str(path)) as dump:
@@ -213,7 +214,7 @@ def test_nothing_is_kept_of_a_range(tmp_path: Path) -> None:
     try:
         before = sum(type(one) in (JsonReader, Text) for one in gc.get_objects())
         for start in range(1000, 50_000, 1000):
-            ranges.converted(0, Range(plain, divided, start, start + 1000), TASK)
+            ranges.converted(0, Range(plain, divided, start, start + 1000), TASK, 100)
         assert before == sum(type(one) in (JsonReader, Text) for one in gc.get_objects())
     finally:
         gc.enable()
@@ -237,13 +238,13 @@ def test_a_range_of_another_file(tmp_path: Path) -> None:
         divided = separator(dump)
         assert divided is not None
         piece = Range(dump.plain, divided, 1000, 2000)
-    assert 0 < len(ranges.converted(0, piece, TASK).documents)
+    assert 0 < len(ranges.converted(0, piece, TASK, 100).documents)
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(DumpError, match=r"the worker .* finds a file of .* bytes, not"):
-        ranges.converted(0, piece, TASK)
+        ranges.converted(0, piece, TASK, 100)
     path.unlink()
     with pytest.raises(DumpError, match="finds No such file"):
-        ranges.converted(0, piece, TASK)
+        ranges.converted(0, piece, TASK, 100)
 
 
 @pytest.mark.parametrize(
