@@ -19,10 +19,10 @@ from pydantic_settings import BaseSettings
 from converter import settings
 from converter.commands import COMMANDS, Command
 from converter.errors import BackfillError, OutputError, UsageError, masked, tell
+from converter.interruption import INTERRUPTED, ignored
 
 PROGRAM = "novel-backfill"
 LIBRARIES = ("ijson", "msgspec", "orjson", "pydantic", "pymongo", "isal", "fire", "pydantic-settings", "rich")
-INTERRUPTED = 130
 
 
 class Backfill:
@@ -66,13 +66,18 @@ def main(words: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:  # closed by the caller, as in `>&-`
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names of files need not be UTF-8
+    own = words is None
     try:
         return _run(list(sys.argv[1:] if words is None else words))
     except BackfillError as error:
+        if own:
+            ignored()
         if not isinstance(error.__cause__, BrokenPipeError):  # whoever read our output has read enough
             _complain(str(error))
         return error.exit_code
     except KeyboardInterrupt:
+        if own:
+            ignored()
         _complain("interrupted")
         return INTERRUPTED
     except FileNotFoundError:

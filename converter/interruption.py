@@ -2,10 +2,15 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
+from typing import Final
+
+INTERRUPTED: Final = 130
+"""The exit code."""
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(slots=True)
@@ -15,11 +20,16 @@ class Interruption:
     requested: bool = False
 
 
+def in_main_thread() -> bool:
+    """Python heeds signals, and lets them be set, nowhere else."""
+    return threading.current_thread() is threading.main_thread()
+
+
 @contextmanager
 def noticed() -> Iterator[Interruption]:
     """While the block runs, the first signal is only noted; the second raises ``KeyboardInterrupt``.
 
-    Afterwards the handlers are what they were. Nothing changes outside the main thread: Python wouldn't allow it.
+    Afterwards the handlers are what they were. Nothing changes outside the main thread.
     """
     interruption = Interruption()
 
@@ -28,12 +38,31 @@ def noticed() -> Iterator[Interruption]:
             raise KeyboardInterrupt
         interruption.requested = True
 
-    if threading.current_thread() is not threading.main_thread():
+    if not in_main_thread():
         yield interruption
         return
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with handled(note):
         yield interruption
+
+
+@contextmanager
+def handled(note: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """While the block runs, ``note`` is what both signals do, in the main thread."""
+    before = {number: signal.signal(number, note) for number in _SIGNALS}
+    try:
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def heeded() -> None:
+    """From now on SIGTERM raises ``KeyboardInterrupt`` as Ctrl-C does, so that nothing is left behind."""
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def ignored() -> None:
+    """The process is ending: from now on there is nothing to interrupt but its last words."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

@@ -12,8 +12,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
+from multiprocessing.context import BaseContext
 from typing import Final
+
+from converter.errors import BackfillError
+from converter.interruption import handled, in_main_thread
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -47,9 +51,7 @@ def local_workers(count: int, module: str) -> Iterator[tuple[ProcessPoolExecutor
     # They inherit the mask: no signal reaches a worker before it says what it does with one.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
-        executor = ProcessPoolExecutor(count, mp_context=context, initializer=_begin_worker)
-        _widen(executor)
-        executor.submit(os.getpid)  # forks all of them now, and only then the pool starts its own thread
+        executor = _started(count, context)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
@@ -62,9 +64,26 @@ def local_workers(count: int, module: str) -> Iterator[tuple[ProcessPoolExecutor
     try:
         yield executor, alive
     finally:
-        if not alive():
+        # Who interrupts this too wants it at once. An exception in the midst of it could leave the process waiting.
+        with handled(lambda *_: _end_all(executor)) if in_main_thread() else nullcontext():
+            if not alive():
+                _end_all(executor)
+            executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _started(count: int, context: BaseContext) -> ProcessPoolExecutor:
+    try:
+        executor = ProcessPoolExecutor(count, mp_context=context, initializer=_begin_worker)
+        try:
+            _widen(executor)
+            executor.submit(os.getpid)  # forks all of them now, and only then the pool starts its own thread
+        except OSError:
             _end_all(executor)
-        executor.shutdown(wait=True, cancel_futures=True)
+            raise
+    except OSError as error:
+        way_out = "give fewer with --workers, or allow more files and processes (ulimit -n, ulimit -u)"
+        raise BackfillError(f"{count} workers can't be started: {error.strerror}; {way_out}") from error
+    return executor
 
 
 def _widen(executor: ProcessPoolExecutor) -> None:
@@ -78,7 +97,7 @@ def _end_all(executor: ProcessPoolExecutor) -> None:
     """When a worker was killed, the pool waits for two things that may never come: for the others to end, by a SIGTERM
     that they ignore; and for the rest of what that one was handing over, as long as anybody could write it.
     """
-    for worker in executor._processes.values():
+    for worker in list((executor._processes or {}).values()):
         worker.kill()
     executor._result_queue._writer.close()  # type: ignore[attr-defined]
 

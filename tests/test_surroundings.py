@@ -116,6 +116,12 @@ def test_an_export_that_would_replace_the_root(folder: Path) -> None:
     assert_one_line(shell("BACKFILL export --out=/", folder), "/ exists; give another --out")
 
 
+def test_workers_that_cannot_be_started(folder: Path) -> None:
+    unmeasured = "unset COVERAGE_PROCESS_CONFIG COVERAGE_PROCESS_START"
+    result = shell(f"{unmeasured}; ulimit -n 40; BACKFILL convert jobs.json --workers=50", folder)
+    assert_one_line(result, "50 workers can't be started: Too many open files; give fewer with --workers")
+
+
 def test_more_dumps_than_files_may_be_open(folder: Path) -> None:
     unmeasured = "unset COVERAGE_PROCESS_CONFIG COVERAGE_PROCESS_START"
     limited = shell(f"{unmeasured}; ulimit -n 40; BACKFILL convert {'jobs.json ' * 50}", folder)
