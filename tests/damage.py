@@ -292,8 +292,16 @@ def has_embedded_event(job: Document) -> bool:
     return bool(job["events"])
 
 
+def has_ended(job: Document) -> bool:
+    return "durationMs" in job
+
+
 def has_alerts(metadata: Document) -> bool:
-    return len(metadata["continuityAlerts"]) > 1
+    return len({alert["createdAt"] for alert in metadata["continuityAlerts"]}) > 1
+
+
+def reverse_alerts(metadata: Document) -> None:
+    metadata["continuityAlerts"].reverse()
 
 
 def resolve_first_alert(metadata: Document) -> None:
@@ -711,6 +719,14 @@ FORGED_RELATIONS = (
         "recomputedTotalUsd",
     ),
     Damage("total cost", forgery(METRICS, edited(put("cost.totalUsd", 99.5))), "consistency", METRICS, "cost.totalUsd"),
+    Damage("duration", forgery(JOBS, edited(put("durationMs", 77), has_ended)), "consistency", JOBS, "durationMs"),
+    Damage(
+        "the oldest alert first",
+        forgery(METADATA, edited(reverse_alerts, has_alerts)),
+        "consistency",
+        METADATA,
+        "continuityAlerts: not the newest first",
+    ),
     Damage(
         "words of the summary",
         forgery(JOBS, edited(put("summary.totalWordCount", 1), has_text)),

@@ -328,7 +328,9 @@ def test_a_dump_that_cannot_be_read(sound: tuple[Path, Path], tmp_path: Path) ->
 
 def test_a_folder_of_no_use_for_temporary_files(sound: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> sqlite3.Connection:
-        raise sqlite3.OperationalError("database or disk is full")
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
 
     monkeypatch.setattr(sqlite3, "connect", full)
     with pytest.raises(BackfillError, match=r"database or disk is full.*set TMPDIR"):

@@ -70,6 +70,9 @@ EMBEDDED: Final = {"generation": "events", "domain": "domainEvents"}
 
 # ------------------------------------------------------------------------------------------------------------ values
 
+_NEWEST_FIRST: Final = (("continuityAlerts", "createdAt"), ("aiDecisions", "decidedAt"), ("enhancements", "createdAt"))
+"""Lists that the application cuts at their end, and the time of an entry."""
+
 
 def agree(one: float, other: float) -> bool:
     """Whether two amounts are the same within 1e-9, relative for large and absolute for small ones."""
@@ -356,7 +359,14 @@ def contradictions(collection: str, document: Document) -> list[str]:
         stamps = [int(document["createdAt"]), int(document["updatedAt"])]
         if stamps != [times.milliseconds(document["emittedAt"])] * 2:
             return ["createdAt, updatedAt: not the time of emittedAt"]
+    if collection == "novel_job_metadata":
+        return [f"{field}: not the newest first" for field, time in _NEWEST_FIRST if not _falls(document[field], time)]
     return []
+
+
+def _falls(entries: list[Document], time: str) -> bool:
+    stamps = [times.milliseconds(entry[time]) or 0 for entry in entries]
+    return stamps == sorted(stamps, reverse=True)
 
 
 def _job_contradictions(job: Document) -> list[str]:
@@ -371,6 +381,9 @@ def _job_contradictions(job: Document) -> list[str]:
     planned = len(job["outline"]) or job["payload"]["targetChapters"] or len(chapters)
     if summary["totalChaptersPlanned"] != planned:
         found.append("summary.totalChaptersPlanned: neither outline nor target say so")
+    started, ended = (times.milliseconds(job.get(field) or "") for field in ("startedAt", "completedAt"))
+    if started is not None and ended is not None and job.get("durationMs") != max(ended - started, 0):
+        found.append("durationMs: not from startedAt to completedAt")
     if job["context"]["job"] != {"jobId": job["jobId"], **job["payload"]}:
         found.append("context.job: not the job's id and payload")
     if ("startedAt" in job) != (job["status"] != "queued"):
