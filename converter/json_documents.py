@@ -308,7 +308,8 @@ class JsonReader:
             assert run is not None
             raw += run[0]
             text.at = run.end()
-            if text.at < len(text.data) or (len(raw) > MAX_DIGITS and not _NUMBER.fullmatch(raw)):
+            long = len(raw) > MAX_DIGITS
+            if text.at < len(text.data) or (long and (len(raw) > MAX_DOCUMENT_BYTES or not _NUMBER.fullmatch(raw))):
                 break
             if not text.more():
                 if self._in_array:

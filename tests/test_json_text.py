@@ -97,7 +97,17 @@ def test_places(data: bytes, expected: tuple[str, int | None, int | None]) -> No
         assert expected == followed([data[at : at + 999] for at in range(0, len(data), 999)])
 
 
-def test_levels() -> None:
+@pytest.mark.parametrize(
+    ("data", "levels"),
+    [
+        (b"[" * 100_000 + b"]" * 100_000, 100_000),
+        (b'["{[",1,2]', 1),
+        (b'[1,{"a":1},2]', 2),
+        (b'{"a":{"b":1},"c":2}', 2),
+        (b'{"a":{"b":1},"c":[1,{"d":2},[]]}', 3),
+    ],
+)
+def test_levels(data: bytes, levels: int) -> None:
     syntax = Syntax()
-    assert 200_000 == syntax.end(b"[" * 100_000 + b"]" * 100_000)
-    assert 100_000 == syntax.deepest
+    assert len(data) == syntax.end(data)
+    assert levels == syntax.deepest
