@@ -296,6 +296,8 @@ class Syntax:
         string = _REST_OF_STRING.match(data, at)
         assert string is not None
         end = string.end()
+        if _UNFINISHED_ESCAPE.match(data, end):  # only a dump ends within an escape
+            end = len(data)
         self._in_string = end == len(data)
         if not self._in_string and data[end] != ord('"'):
             raise NotJson(self._taken + end)

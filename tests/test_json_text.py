@@ -82,6 +82,8 @@ def test_where_pieces_end_changes_nothing(chance: random.Random) -> None:
         (b'{"a":1,}', ("no JSON", 6, None)),
         (b'{"a":}', ("no JSON", 5, None)),
         (b"[1,2", ("goes on", None, None)),
+        (b'["a\\', ("goes on", None, None)),
+        (b'["a\\u12', ("goes on", None, None)),
         (b"[01]", ("no JSON", 1, None)),
         (b'["a\nb"]', ("no JSON", 3, None)),
         (b'["\\x"]', ("no JSON", 2, None)),
