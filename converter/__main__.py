@@ -3,21 +3,25 @@
 import sys
 
 from converter.errors import tell
-from converter.interruption import INTERRUPTED, heeded, ignored
+from converter.interruption import INTERRUPTED, handled, heeded, ignored
 
 
 def run() -> int:
     """The process's own command line; returns its exit code."""
     heeded()
+    early: list[int] = []
+    # A quarter of a second, in which somebody may think better of it. Python prints what is raised amid an import.
+    with handled(lambda number, frame: early.append(number)):
+        from converter.cli import main
     try:
-        from converter.cli import main  # a quarter of a second, in which somebody may think better of it
-
-        return main()
-    except KeyboardInterrupt:
-        tell("novel-backfill: interrupted\n")
-        return INTERRUPTED
+        if not early:
+            return main()
+    except KeyboardInterrupt:  # just when main began to say why it ends
+        pass
     finally:
         ignored()
+    tell("novel-backfill: interrupted\n")
+    return INTERRUPTED
 
 
 # Worker processes import this module under another name.

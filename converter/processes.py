@@ -99,7 +99,8 @@ def _end_all(executor: ProcessPoolExecutor) -> None:
     """
     for worker in list((executor._processes or {}).values()):
         worker.kill()
-    executor._result_queue._writer.close()  # type: ignore[attr-defined]
+    if executor._result_queue is not None:  # else it has shut down
+        executor._result_queue._writer.close()  # type: ignore[attr-defined]
 
 
 @contextmanager

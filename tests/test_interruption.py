@@ -297,22 +297,6 @@ def test_first_signal_ends_at_a_checkpoint(array: str, tmp_path: Path, number: s
     assert expected == bundle(out)
 
 
-def test_signals_at_any_time_are_one_line(tmp_path: Path) -> None:
-    """While modules are imported, workers told to end, the line printed: only that line, and no process waits."""
-    dump = write_dump(tmp_path / "jobs.json", jobs(400))
-    command = [sys.executable, "-m", "converter", "convert", dump, f"--out={tmp_path / 'out'}", "--overwrite"]
-    command += ["--progress=none", "--workers=2"]
-    for attempt in range(16):
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-            time.sleep(0.2 + attempt * 0.05)
-            process.send_signal(signal.SIGINT)
-            time.sleep(attempt % 4 * 0.006)
-            process.send_signal(signal.SIGTERM)
-            _, errors = process.communicate(timeout=60)
-        assert process.returncode in (0, 3, 130)
-        assert (process.returncode == 130) == (1 == len(errors.splitlines())), errors
-
-
 def test_second_signal_ends_at_once(array: str, tmp_path: Path) -> None:
     expected = undisturbed(array, tmp_path)
     out = tmp_path / "out"
