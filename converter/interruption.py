@@ -10,7 +10,7 @@ from typing import Final
 
 INTERRUPTED: Final = 130
 """The exit code."""
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ def noticed() -> Iterator[Interruption]:
 @contextmanager
 def handled(note: Callable[[int, FrameType | None], object]) -> Iterator[None]:
     """While the block runs, ``note`` is what both signals do, in the main thread."""
-    before = {number: signal.signal(number, note) for number in _SIGNALS}
+    before = {number: signal.signal(number, note) for number in SIGNALS}
     try:
         yield
     finally:
@@ -64,5 +64,5 @@ def heeded() -> None:
 
 def ignored() -> None:
     """The process is ending: from now on there is nothing to interrupt but its last words."""
-    for number in _SIGNALS:
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)

@@ -17,9 +17,7 @@ from multiprocessing.context import BaseContext
 from typing import Final
 
 from converter.errors import BackfillError
-from converter.interruption import handled, in_main_thread
-
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+from converter.interruption import SIGNALS, handled, in_main_thread
 
 # What mallopt can be told: https://man7.org/linux/man-pages/man3/mallopt.3.html
 _M_TRIM_THRESHOLD: Final = -1
@@ -49,7 +47,7 @@ def local_workers(count: int, module: str) -> Iterator[tuple[ProcessPoolExecutor
     # it takes, so the arena would creep up with the number of results.
     _tell_malloc(_M_ARENA_MAX, 1)
     # They inherit the mask: no signal reaches a worker before it says what it does with one.
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         executor = _started(count, context)
     finally:
@@ -137,9 +135,9 @@ def _begin_worker() -> None:
     gc.set_threshold(_MADE_BETWEEN_SEARCHES)
     _tell_malloc(_M_TRIM_THRESHOLD, _KEPT)
     _tell_malloc(_M_MMAP_THRESHOLD, _KEPT)
-    for number in _SIGNALS:
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     parent = multiprocessing.parent_process()
     assert parent is not None
 
